@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.fetch.trust import Trust
-from blocklist_sdk.recipient.cache.lookup import Touched
+from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.sync.admission import rows_of_chain, rows_of_files
 from blocklist_sdk.recipient.sync.planner import FetchPlan
 from blocklist_sdk.recipient.sync.room import within_memory
-from blocklist_sdk.release.digest import digest, kind_of
+from blocklist_sdk.release.digest import DigestKind, digest, kind_of
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
@@ -28,19 +26,6 @@ from blocklist_sdk.release.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
-class LocalList:
-    """A list on this disk, from which a plan may start.
-
-    Attributes:
-        layers: its rows.
-        tree: their digest tree.
-    """
-
-    layers: LayeredRows
-    tree: Tree
-
-
-@dataclass(frozen=True, slots=True)
 class Built:
     """A release as built by a plan.
 
@@ -48,13 +33,13 @@ class Built:
         layers: its rows, checked against the signed digest. By deltas they have the base of the list before.
         tree: their digest tree.
         changes: how they differ from the rows in force.
-        touched: the numbers that the deltas touch; None if there was a snapshot.
+        is_delta: whether deltas alone led there.
     """
 
     layers: LayeredRows
     tree: Tree
     changes: Difference
-    touched: Touched | None
+    is_delta: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +59,12 @@ class Fetch:
     directory: Path
     continues: bool
 
-    def build(self, planned: FetchPlan, old: LocalList | None) -> Built:
+    def build(self, planned: FetchPlan, old: Generation | None) -> Built:
         """The current release, checked against the signed digest, and how it differs from `old`.
 
         Args:
             planned: the way to it.
-            old: the list in force here; None if there is none. Only a plan with a snapshot reads it whole.
+            old: the generation in force here; None if there is none. Only a plan with a snapshot reads it whole.
 
         Raises:
             Malformed: the files do not lead to the release that the index signs.
@@ -91,23 +76,30 @@ class Fetch:
                 raise Malformed(f"the deltas of feed {self.index.feed!r} have no release to start from")
             return self._by_deltas(planned, old)
 
-    def _by_deltas(self, planned: FetchPlan, old: LocalList) -> Built:
-        deltas = self._deltas(planned, rows_of_files(self.index, planned, have=len(old.layers)), len(old.layers))
-        after, tree, changes = self._applied(old, deltas)
-        return Built(after, tree, changes, _touched(deltas))
+    def _by_deltas(self, planned: FetchPlan, old: Generation) -> Built:
+        layers = old.layers
+        deltas = self._deltas(planned, rows_of_files(self.index, planned, have=len(layers)), have=len(layers))
+        # It is written anew, with hashes of what it has then. What deltas touch of the base shows in the digest.
+        if not old.is_overlay_whole():
+            raise Malformed(f"the overlay of the generation in {old.directory} is damaged")
+        try:
+            after, tree, changes = self._applied(layers, old.tree, deltas)
+        except (IndexError, KeyError) as error:
+            raise Malformed(f"the generation in {old.directory} is damaged") from error
+        return Built(after, tree, changes, is_delta=True)
 
-    def _from_snapshot(self, planned: FetchPlan, snapshot: FileRef, old: LocalList | None) -> Built:
-        rows_max = rows_of_files(self.index, planned, have=0 if old is None else len(old.layers))
+    def _from_snapshot(self, planned: FetchPlan, snapshot: FileRef, old: Generation | None) -> Built:
+        rows_max = rows_of_files(self.index, planned, have=0 if old is None else old.about.rows)
         rows = read_snapshot(self._download(snapshot), rows=rows_max[0])
         check_entries(rows, last_entry=self.index.last_entry)
-        deltas = self._deltas(planned, rows_max[1:], len(rows))
-        after, tree, _ = self._applied(LocalList(LayeredRows.of(rows), Tree.of(rows)), deltas)
-        changes = difference(Rows.empty() if old is None else old.layers.whole(), after.whole())
+        deltas = self._deltas(planned, rows_max[1:], have=len(rows))
+        after, tree, _ = self._applied(LayeredRows.of(rows), Tree.of(rows), deltas)
+        changes = difference(Rows.empty() if old is None else old.rows, after.whole())
         if self.continues:
             check_moves(changes)
-        return Built(after, tree, changes, None)
+        return Built(after, tree, changes, is_delta=False)
 
-    def _deltas(self, planned: FetchPlan, rows_max: Sequence[int], have: int) -> list[Delta]:
+    def _deltas(self, planned: FetchPlan, rows_max: Sequence[int], *, have: int) -> list[Delta]:
         deltas: list[Delta] = []
         left = rows_of_chain(self.index, have=have)
         for file, most in zip(planned.deltas, rows_max, strict=True):
@@ -115,15 +107,17 @@ class Fetch:
             left -= len(deltas[-1])
         return deltas
 
-    def _applied(self, before: LocalList, deltas: Sequence[Delta]) -> tuple[LayeredRows, Tree, Difference]:
+    def _applied(
+        self, before: LayeredRows, before_tree: Tree, deltas: Sequence[Delta]
+    ) -> tuple[LayeredRows, Tree, Difference]:
         """The current release as deltas lead to it, checked; takes time by the deltas."""
-        after, changes = apply_all(before.layers, deltas)
-        tree = before.tree.updated(after, changes)
+        after, changes = apply_all(before, deltas)
+        tree = before_tree.updated(after, changes)
         for column, counts in tree.texts.items():
             check_distinct_texts(column, len(counts))
             check_text_bytes(column, max((len(text.encode()) for text in counts), default=0))
-        check_step(before.layers, changes, last_entry=self.index.last_entry)
-        if len(after) != self.index.rows or digest_of(LocalList(after, tree), self.index.digest) != self.index.digest:
+        check_step(before, changes, last_entry=self.index.last_entry)
+        if len(after) != self.index.rows or digest_of(after, tree, kind_of(self.index.digest)) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
                 "signs; nothing was changed. Tell the publisher."
@@ -136,17 +130,6 @@ class Fetch:
         return path
 
 
-def digest_of(local: LocalList, like: str) -> str:
-    """The digest of a list, of the same kind as another one. Only that of its tree is known without reading all rows.
-
-    Args:
-        local: the list.
-        like: a digest of the kind that is needed.
-    """
-    kind = kind_of(like)
-    return local.tree.digest if kind == "tree" else digest(local.layers.whole(), kind)
-
-
-def _touched(deltas: Sequence[Delta]) -> Touched:
-    parts = [part for delta in deltas for part in (delta.puts, delta.removes)]
-    return Touched(np.concatenate([part.number for part in parts]), np.concatenate([part.last for part in parts]))
+def digest_of(layers: LayeredRows, tree: Tree, kind: DigestKind) -> str:
+    """The digest of a list, of one kind. Only that of its tree is known without reading all rows."""
+    return tree.digest if kind == "tree" else digest(layers.whole(), kind)

@@ -20,7 +20,7 @@ from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.recipient.cache.audit_file import NAME as AUDIT_FILE
 from blocklist_sdk.recipient.cache.audit_file import AuditFile
-from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, Scrub, SyncState
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
@@ -33,7 +33,7 @@ from blocklist_sdk.recipient.sync.admission import (
     files_of,
     growth_refusal,
 )
-from blocklist_sdk.recipient.sync.build import Built, Fetch, LocalList, digest_of
+from blocklist_sdk.recipient.sync.build import Built, Fetch, digest_of
 from blocklist_sdk.recipient.sync.notes import Notes
 from blocklist_sdk.recipient.sync.planner import FetchPlan, healing_plan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync.room import free_disk, free_memory, within_memory
@@ -245,9 +245,9 @@ class Syncer:
             signers=offer.signers,
             era=offer.era,
         )
-        step = DeltaStep(offer.local, built.touched) if offer.local and built.touched else None
-        self.store.commit(built.layers.whole(), about, offer.expires, signed=offer.signed, hold=self.held(), step=step)
-        kind: Literal["delta", "snapshot"] = "delta" if built.touched else "snapshot"
+        listed = NextList(built.layers, built.tree, built.changes)
+        self.store.commit(listed, about, offer.expires, signed=offer.signed, hold=self.held())
+        kind: Literal["delta", "snapshot"] = "delta" if built.is_delta else "snapshot"
         return offer.result(kind, built.changes, state=state, now=now)
 
     def _trust(self, transport: Transport) -> Trust:
@@ -336,7 +336,7 @@ class Syncer:
             return local.about
         if not local.is_whole():
             return None
-        return replace(local.about, digest=digest_of(_local_list(local), offered.digest))
+        return replace(local.about, digest=digest_of(local.layers, local.tree, kind_of(offered.digest)))
 
     def _keep_audit_head(self, index: FeedIndex, era: int, notes: Notes) -> str | None:
         """Keep an index's audit head for good; returns what is wrong with it, or with keeping it.
@@ -378,7 +378,7 @@ class Syncer:
             fetched = Fetch(trust, offer.index, directory, continues)
             try:
                 self._admit(trust, offer, planned)
-                return fetched.build(planned, None if local is None else _local_list(local))
+                return fetched.build(planned, local)
             except Malformed as error:
                 # Deltas are applied to what is on this disk, so that is looked at first.
                 is_damaged = local is not None and planned.kind == "delta" and not local.is_whole()
@@ -395,7 +395,7 @@ class Syncer:
                         error,
                     )
                 self._admit(trust, offer, other)
-                return fetched.build(other, None if local is None else _local_list(local))
+                return fetched.build(other, local)
 
     def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
         """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
@@ -621,7 +621,7 @@ class Syncer:
         known = state.highest_digest
         if known is None or offer.release != mark_of(state, about) or kind_of(known) == kind_of(offer.index.digest):
             return
-        if digest_of(LocalList(built.layers, built.tree), known) != known:
+        if digest_of(built.layers, built.tree, kind_of(known)) != known:
             raise self._another_list(offer.release)
 
     def _another_list(self, release: ReleaseId) -> Untrusted:
@@ -641,10 +641,6 @@ class Syncer:
 
 def _no_rows() -> LayeredRows:
     return LayeredRows.of(Rows.empty())
-
-
-def _local_list(generation: Generation) -> LocalList:
-    return LocalList(generation.layers, generation.tree)
 
 
 def mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
