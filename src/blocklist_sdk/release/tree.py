@@ -52,6 +52,9 @@ _HEADER: Final = b"blocklist tree 1\n"
 _ROWS_AT_A_TIME: Final = 1 << 13
 """Records of so many rows fit a processor's cache."""
 
+_LEAVES_AT_A_TIME: Final = 1 << 14
+"""Their rows take about 50 MB."""
+
 Counts = NDArray[np.int64]
 Hashes = NDArray[np.uint8]
 
@@ -342,8 +345,14 @@ class _Changed:
 
     def hashes(self, start: Int64s, bits: Int64s) -> Hashes:
         """The hashes of leaves, which ascend."""
-        rows = self._after.near(start, start + (1 << bits) - 1)
-        return leaf_hashes(rows, np.searchsorted(rows.number, start), np.searchsorted(rows.number, start + (1 << bits)))
+        found = [np.empty((0, HASH_BYTES), np.uint8)]
+        # A part of them at a time: a leaf's rows take as much memory as a hundred of its hashes.
+        for begin in range(0, len(start), _LEAVES_AT_A_TIME):
+            low = start[begin : begin + _LEAVES_AT_A_TIME]
+            high = low + (1 << bits[begin : begin + _LEAVES_AT_A_TIME])
+            rows = self._after.near(low, high - 1)
+            found.append(leaf_hashes(rows, np.searchsorted(rows.number, low), np.searchsorted(rows.number, high)))
+        return np.concatenate(found)
 
 
 _PART_KEYS: Final = 128
