@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.digest import TREE_PREFIX
+from blocklist_sdk.release.digest_kinds import TREE_PREFIX
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Positions, Rows, Texts
@@ -51,6 +51,9 @@ _HEADER: Final = b"blocklist tree 1\n"
 
 _ROWS_AT_A_TIME: Final = 1 << 13
 """Records of so many rows fit a processor's cache."""
+
+_LEAVES_AT_A_TIME: Final = 1 << 14
+"""Their rows take about 50 MB."""
 
 Counts = NDArray[np.int64]
 Hashes = NDArray[np.uint8]
@@ -346,8 +349,14 @@ class _Changed:
 
     def hashes(self, start: Int64s, bits: Int64s) -> Hashes:
         """The hashes of leaves, which ascend."""
-        rows = self._after.near(start, start + (1 << bits) - 1)
-        return leaf_hashes(rows, np.searchsorted(rows.number, start), np.searchsorted(rows.number, start + (1 << bits)))
+        found = [np.empty((0, HASH_BYTES), np.uint8)]
+        # A part of them at a time: a leaf's rows take as much memory as a hundred of its hashes.
+        for begin in range(0, len(start), _LEAVES_AT_A_TIME):
+            low = start[begin : begin + _LEAVES_AT_A_TIME]
+            high = low + (1 << bits[begin : begin + _LEAVES_AT_A_TIME])
+            rows = self._after.near(low, high - 1)
+            found.append(leaf_hashes(rows, np.searchsorted(rows.number, low), np.searchsorted(rows.number, high)))
+        return np.concatenate(found)
 
 
 _PART_KEYS: Final = 128
