@@ -27,6 +27,7 @@ from blocklist_sdk import (
     SyncResult,
 )
 from blocklist_sdk.publisher import Lifetimes, Timing
+from blocklist_sdk.recipient.cache.store import Store
 from support.clock import Clock
 from support.model import HeldFeed, Key, PublishedFeed
 from support.reference import Decided, Listing
@@ -267,6 +268,21 @@ class Exchange(RuleBasedStateMachine):
         self.begin_step()
         shutil.rmtree(self.directory / "cache" / feed, ignore_errors=True)
         self.model[feed].wiped()
+
+    @rule(feed=feeds)
+    def fold(self, feed: str) -> None:
+        """A base is made anew of what is on the disk; every answer stays as it was."""
+        self.begin_step()
+        store = Store(self.directory / "cache" / feed)
+        opened = store.open()
+        if opened is not None:
+            self.done["overlays_folded"] += opened[0].overlay_share > 0
+            assert store.fold(opened[0])
+            folded = store.open()
+            assert folded is not None
+            assert folded[0].about == opened[0].about
+            assert opened[0].is_whole()
+            assert folded[0].is_whole()
 
     @rule()
     def open_anew(self) -> None:

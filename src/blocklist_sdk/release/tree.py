@@ -55,6 +55,12 @@ _ROWS_AT_A_TIME: Final = 1 << 13
 _LEAVES_AT_A_TIME: Final = 1 << 14
 """Their rows take about 50 MB."""
 
+_LEAVES_CHECKED_AT_A_TIME: Final = 1 << 9
+"""So many are checked by one thread at a time."""
+
+_WORKERS: Final = 2
+"""numpy and hashlib release the interpreter lock."""
+
 Counts = NDArray[np.int64]
 Hashes = NDArray[np.uint8]
 
@@ -562,9 +568,20 @@ def are_leaves_right(tree: Tree, rows: LayeredRows, number: Int64s) -> bool:
     if found is None:
         return False
     start, bits, hashes = found
-    near = rows.near(start, start + (1 << bits) - 1)
-    begin, end = np.searchsorted(near.number, start), np.searchsorted(near.number, start + (1 << bits))
-    return bool((end > begin).all()) and bool(np.array_equal(leaf_hashes(near, begin, end), hashes))
+
+    def are_right(part: slice) -> bool:
+        first, end = start[part], start[part] + (1 << bits[part])
+        near = rows.near(first, end - 1)
+        low, high = np.searchsorted(near.number, first), np.searchsorted(near.number, end)
+        return bool((high > low).all()) and np.array_equal(leaf_hashes(near, low, high), hashes[part])
+
+    parts = [slice(at, at + _LEAVES_CHECKED_AT_A_TIME) for at in range(0, len(start), _LEAVES_CHECKED_AT_A_TIME)]
+    if len(parts) <= 1:
+        return all(map(are_right, parts))
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return all(pool.map(are_right, parts))
 
 
 def are_nodes_right(tree: Tree, rows: Rows, part: slice) -> bool:
