@@ -354,10 +354,8 @@ class Store:
             os.replace(staging, self._generations / name)
             sync_directory(self._generations)
             self.switch(name, current.expires)
-            release = self._release_of(name)
-            for other in self._names():
-                if other != name and self._release_of(other) == release:
-                    shutil.rmtree(self._generations / other, ignore_errors=True)
+        # The copy with the overlay stays until the next release, for readers that have it open: it has the same base
+        # as the release before, so it takes no more room.
         return True
 
     def switch(self, generation: str, expires: datetime) -> None:
@@ -417,7 +415,7 @@ class Store:
 
     def releases(self) -> list[ReleaseId]:
         """The releases on this disk, damaged or not, newest first."""
-        return [self._release_of(name) for name in self._names()]
+        return list(dict.fromkeys(map(self._release_of, self._names())))
 
     def open_release(self, release: ReleaseId) -> Generation | None:
         """The generation of a release; None if it is no longer on this disk.
