@@ -134,7 +134,7 @@ def test_a_list_that_is_damaged_is_not_folded(world: World, folding: None) -> No
     world.release(numbers)
     with world.recipient(is_guarded=False) as recipient:
         recipient.sync()
-        world.release(numbers[1:])
+        world.release(numbers[10:])
         recipient._sync(wait_s=0, accept=None, stop=None, is_scheduled=False)
         before = in_force(recipient)
         path = internals_of(recipient).store.directory / "generations" / before / "rows.arrow"
