@@ -14,7 +14,6 @@ import pytest
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache import generation as generation_module
-from blocklist_sdk.recipient.cache import store as store_module
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.release.merge import delta_between
@@ -139,9 +138,8 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
 
             return call
 
-        for name in ("fsync", "replace", "link"):
-            setattr(os, name, counted(getattr(os, name)))
-        shutil.rmtree = counted(shutil.rmtree)
+        for module, name in ((os, "fsync"), (os, "replace"), (os, "link"), (shutil, "rmtree")):
+            setattr(module, name, counted(getattr(module, name)))
         action()
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -177,7 +175,7 @@ def test_without_room_on_the_disk_nothing_is_written(
 ) -> None:
     before = names(store)
     usage = shutil.disk_usage(store.directory)._replace(free=1000)
-    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert not store.fold(in_force(store))
     assert names(store) == before
     assert "to make a base of it takes" in caplog.text
