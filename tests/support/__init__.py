@@ -28,6 +28,7 @@ Servers and networks
 - `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
 - `web_servers`: a folder on a web server with TLS or without, and a proxy that answers with one status.
 - `proxy`: a proxy that cuts, delays and corrupts.
+- `earlier_caches`: caches as earlier versions wrote them.
 - `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs. `strict_broker`: a
   Kafka broker that refuses every password.
 

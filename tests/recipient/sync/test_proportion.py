@@ -32,7 +32,8 @@ def some_rows(count: int, *, step: int = 7) -> Rows:
     number = LOW + np.arange(count) * step
     same = [Texts.repeat(text, count) for text in ("block", "fraud", "komdigi", "sms")]
     columns: Any = (number, number, np.arange(1, count + 1), *same)
-    return Rows(*columns, np.zeros(count, np.int64), np.full(count, FOREVER_MS, np.int64))
+    moments: Any = (np.zeros(count, np.int64), np.full(count, FOREVER_MS, np.int64))
+    return Rows(*columns, *moments)
 
 
 class Files:

@@ -14,7 +14,8 @@ from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.sync.admission import rows_of_chain, rows_of_files
 from blocklist_sdk.recipient.sync.planner import FetchPlan
 from blocklist_sdk.recipient.sync.room import within_memory
-from blocklist_sdk.release.digest import DigestKind, digest, kind_of
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest_kinds import DigestKind, kind_of
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
