@@ -327,6 +327,12 @@ class Generation:
         with self._damage():
             return Tree.of(self.rows) if self._stored is None else self._stored.tree
 
+    def shares_base(self, other: "Generation") -> bool:
+        """Whether another generation has the same base, so that only overlays tell the two apart."""
+        if self.is_of_earlier_format or other.is_of_earlier_format:
+            return False
+        return self.layers.facts.base_id == other.layers.facts.base_id
+
     @property
     def overlay_share(self) -> float:
         """The rows of the overlay, gone and new ones, as a part of the base's."""
