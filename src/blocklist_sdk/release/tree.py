@@ -396,12 +396,14 @@ def _leaf_bits(number: Int64s) -> NDArray[np.int8]:
         windows = np.minimum(windows[:-width], windows[width:])
         width *= 2
     least = np.minimum(windows[:count], windows[LEAF_ROWS + 1 - width :][:count])
-    return np.maximum(least - np.int8(1), 0).astype(np.int8)
+    bits: NDArray[np.int8] = np.maximum(least - np.int8(1), 0).astype(np.int8)
+    return bits
 
 
 def _level_of(bits: NDArray[np.int8]) -> NDArray[np.int8]:
     """The level of the nodes that leaves of so many bits are part of."""
-    return np.minimum(bits >> 2, _TOP // _SLOT_BITS).astype(np.int8)
+    level: NDArray[np.int8] = np.minimum(bits >> 2, _TOP // _SLOT_BITS).astype(np.int8)
+    return level
 
 
 def _above(

@@ -181,7 +181,8 @@ def fill(table: Cells, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
 
     Args:
         table: where to make it; `cells_of(homes)` cells, all of them empty.
-        numbers, kinds: as for `fill_cells`.
+        numbers: as for `fill_cells`.
+        kinds: the same.
         homes: where each number belongs.
     """
     count = cells_of(homes)
