@@ -20,11 +20,12 @@ from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text, re
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.blocking import DAY_MS, blocking_change
 from blocklist_sdk.release.blocking_limits import Limits
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.protected import covered_among
 from blocklist_sdk.release.published import AHEAD_MAX
 from blocklist_sdk.release.release_id import ReleaseId
-from blocklist_sdk.release.rows import Int64s, Rows, distinct
+from blocklist_sdk.release.rows import Int64s, Rows
 from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
@@ -81,8 +82,8 @@ class Guard(Limits):
 
     def refuses(
         self,
-        old: Rows,
-        new: Rows,
+        old: Rows | LayeredRows,
+        new: Rows | LayeredRows,
         protected: Int64s,
         *,
         now_ms: int,
@@ -100,15 +101,17 @@ class Guard(Limits):
             old_published_ms: when the first was published: what begins no later has begun, whatever this machine's
                 clock says. None if that is not known.
             new_published_ms: the same of the second.
-            changes: how the two differ, if that is known: it saves looking at what is the same in both.
+            changes: how the two differ, if that is known. Then the guard looks at what differs, and takes time by that
+                rather than by the lists, unless a limit is exceeded and it has to be said by how much.
         """
         reasons = []
+        old, new = _layered(old), _layered(new)
         listed = listed_protected(new, protected)
         if len(listed):
             shown = ", ".join(mask(f"+{number}") for number in listed[:_SHOWN].tolist())
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
             reasons.append(f"it lists {shown}{more}, which no feed may list")
-        reasons += self._too_wide(old, new, now_ms)
+        reasons += self._too_wide(old.ranges(), new.ranges(), now_ms, is_first=not len(old))
         if not len(old):
             return tuple(reasons)
         compare = partial(
@@ -116,7 +119,9 @@ class Guard(Limits):
         )
         # Until the moment of a release has come, a row that is in both may have begun in one of them alone.
         is_ahead = any(moment is not None and moment > now_ms for moment in (old_published_ms, new_published_ms))
-        was, will = _where_they_differ(old, new, None if is_ahead else changes)
+        may_begin = is_ahead and max(old.latest_since_ms, new.latest_since_ms) > now_ms
+        where = None if may_begin or not len(new) else changes
+        was, will = (old.whole(), new.whole()) if where is None else _where_they_differ(old, new, where)
         change = compare(was, will)
         if not len(new) and change.removed:
             return (*reasons, f"it is empty, but the release in force blocks {counted(change.before, 'number')}")
@@ -128,17 +133,20 @@ class Guard(Limits):
                 added=max(change.added, later.added),
                 single_added=max(change.single_added, later.single_added),
             )
-        for part in _growing(old) if was is not old else ():
+        for part, other in _growing(old, new) if where is not None else ():
             # The more is blocked in all, the more may change: count no further than it takes to let the release pass.
             if not self.refusals(change):
                 break
-            whole = compare(part, part)
+            whole = compare(part, other)
             change = replace(change, before=whole.before, single_before=whole.single_before)
         return (*reasons, *self.refusals(change))
 
-    def _too_wide(self, old: Rows, new: Rows, now_ms: int) -> list[str]:
-        """Name entries that cover too many numbers, unless the release before blocked the same ones."""
-        if not new.has_ranges:
+    def _too_wide(self, old: Rows, new: Rows, now_ms: int, *, is_first: bool) -> list[str]:
+        """Name entries that cover too many numbers, unless the release before blocked the same ones.
+
+        The arguments are the ranges of both.
+        """
+        if not len(new):
             return []
         wide = _blocking_ranges(new, now_ms, wider_than=self.max_cover)
         wide = wide[~_also_in(new, wide, old, _blocking_ranges(old, now_ms, wider_than=self.max_cover))]
@@ -151,7 +159,7 @@ class Guard(Limits):
         ]
         if len(over) > _SHOWN:
             reasons.append(f"{len(over) - _SHOWN:,} more of its ranges are too wide")
-        if not len(old):
+        if is_first:
             ranges = _blocking_ranges(new, now_ms, wider_than=1)
             total = reach(new.number[ranges], new.last[ranges])
             if total > self.max_first_cover:
@@ -210,29 +218,32 @@ def _long(time: timedelta) -> str:
     return f"{counted(days, 'day')} and {counted(hours, 'hour')}" if days < 100 else counted(days, "day")
 
 
-def _where_they_differ(old: Rows, new: Rows, changes: Difference | None) -> tuple[Rows, Rows]:
-    """The rows of both lists of those numbers of which a row differs; all rows where others may block differently."""
-    if changes is None or old.has_ranges or new.has_ranges or not len(new):
-        return old, new
-    numbers = distinct(changes.numbers()[0])
-    return _rows_of(old, numbers), _rows_of(new, numbers)
+def _layered(rows: Rows | LayeredRows) -> LayeredRows:
+    return rows if isinstance(rows, LayeredRows) else LayeredRows.of(rows)
 
 
-def _rows_of(rows: Rows, numbers: Int64s) -> Rows:
-    """The rows of some numbers, which ascend; no row is a range."""
-    start = np.searchsorted(rows.number, numbers, "left")
-    size = np.searchsorted(rows.number, numbers, "right") - start
-    ends = np.cumsum(size)
-    return rows.take(np.arange(int(size.sum())) + np.repeat(start - (ends - size), size))
+def _where_they_differ(old: LayeredRows, new: LayeredRows, changes: Difference) -> tuple[Rows, Rows]:
+    """The rows of both lists that decide about the numbers of the entries that differ, and all ranges.
+
+    With all ranges, the numbers that only ranges block are counted as in the whole lists: from one end of a range to
+    the next both block alike, or all of it belongs to an entry that differs.
+    """
+    first, last = changes.numbers()
+    return old.around(first, last), new.around(first, last)
 
 
-def _growing(rows: Rows) -> Iterator[Rows]:
-    """The first rows, then more and more of them, then all."""
+def _growing(old: LayeredRows, new: LayeredRows) -> Iterator[tuple[Rows, Rows]]:
+    """What to count: the first rows that are in force, then more and more of them, then both lists whole.
+
+    The other list counts where a range blocks numbers that nobody has, and it has an entry of its own for one of them.
+    """
     count = _COUNTED_FIRST
-    while count < len(rows):
-        yield rows.take(np.arange(count))
+    while count < len(old.base):
+        part = old.near(np.zeros(1, np.int64), old.base.number[count - 1 : count])
+        yield part, part
         count *= _COUNTED_GROWTH
-    yield rows
+    whole = old.whole()
+    yield whole, new.whole() if old.has_ranges else whole
 
 
 def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:
@@ -240,8 +251,8 @@ def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:
 
 
 def sync_impact(
-    old: Rows,
-    new: Rows,
+    old: LayeredRows,
+    new: LayeredRows,
     changes: Difference,
     *,
     before: ReleaseId | None,
@@ -270,12 +281,13 @@ def sync_impact(
     )
 
 
-def listed_protected(rows: Rows, protected: Int64s) -> Int64s:
-    """The protected numbers that an entry of level block covers, ascending."""
-    found = covered_among(protected, rows.number, rows.last)
-    if not len(found) or rows.level.values == ("block",):
+def listed_protected(rows: Rows | LayeredRows, protected: Int64s) -> Int64s:
+    """The protected numbers that an entry of level block covers, ascending; looks only at what may cover one."""
+    there = _layered(rows).around(protected, protected)
+    found = covered_among(protected, there.number, there.last)
+    if not len(found) or there.level.values == ("block",):
         return found
-    blocks = rows.take(np.array([value == "block" for value in rows.level.values], np.bool_)[rows.level.codes])
+    blocks = there.take(np.array([value == "block" for value in there.level.values], np.bool_)[there.level.codes])
     return covered_among(found, blocks.number, blocks.last)
 
 

@@ -105,6 +105,8 @@ def test_the_refusal_prints_what_lets_the_list_in_anywhere(world: World) -> None
     assert caught.value.accept is not None
     assert f"--accept {caught.value.accept}" in str(caught.value)
     with pytest.raises(Refused, match="is for another list under the same serial"):
+        fresh.sync(accept=f"2:tree-{OTHER}")
+    with pytest.raises(Refused, match="by a digest of another kind than the one that is signed now"):
         fresh.sync(accept=f"2:{OTHER}")
     assert_still_answers(fresh)
     assert fresh.sync(accept=caught.value.accept).after == 2

@@ -69,6 +69,25 @@ class BegunBuild:
 
 
 @dataclass(frozen=True, slots=True)
+class Scrub:
+    """How far the list in force was read again from the disk, byte by byte; a *pass* reads all of it.
+
+    What is written in the meantime needs no reading in that pass, so a pass goes on where it was when a release comes.
+
+    Attributes:
+        begun_at: when the pass under way began.
+        pieces: so many pieces of the list were read in it, from the first one on.
+        whole_at: when the last pass ended that found every byte as it was written; None if none has.
+        damaged: the generation in which a piece is not as it was written; None if none is known.
+    """
+
+    begun_at: datetime
+    pieces: int = 0
+    whole_at: datetime | None = None
+    damaged: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SyncState:
     """How the last syncs of a feed ended.
 
@@ -88,6 +107,7 @@ class SyncState:
         offered_at: when the newest release that was verified says that it was published, also if it was refused; None
             in a file that was written before that was kept.
         audit_warning: the last audit head that contradicted an earlier one, in words; None if none ever did.
+        scrub: how far the list in force was read again; None before the first time.
     """
 
     highest_serial: int = 0
@@ -105,6 +125,7 @@ class SyncState:
     begun: BegunBuild | None = None
     offered_at: datetime | None = None
     audit_warning: str | None = None
+    scrub: Scrub | None = None
 
     @property
     def latest_moment(self) -> datetime | None:
@@ -144,6 +165,7 @@ def load_state(path: Path) -> SyncState:
             begun=_begun(document.get("begun")),
             offered_at=_moment(document.get("offered_at")),
             audit_warning=_optional(str, document.get("audit_warning")),
+            scrub=_scrub(document.get("scrub")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
@@ -164,6 +186,10 @@ def save_state(path: Path, state: SyncState, access: Access = PRIVATE) -> None:
         document["refused"]["at"] = state.refused.at.isoformat()
     if state.begun is not None:
         document["begun"]["at"] = state.begun.at.isoformat()
+    if state.scrub is not None:
+        for name in ("begun_at", "whole_at"):
+            moment = document["scrub"][name]
+            document["scrub"][name] = moment and moment.isoformat()
     with storage(path):
         access.make(path.parent, is_ours=True)
         write_json(path, {"format": _FORMAT, **document}, access)
@@ -197,6 +223,18 @@ def _begun(document: dict[str, Any] | None) -> BegunBuild | None:
         at=at,
         attempts=int(document["attempts"]),
         era=int(document.get("era", FIRST_ERA)),
+    )
+
+
+def _scrub(document: dict[str, Any] | None) -> Scrub | None:
+    begun_at = _moment(document["begun_at"]) if document is not None else None
+    if document is None or begun_at is None:
+        return None
+    return Scrub(
+        begun_at=begun_at,
+        pieces=max(0, int(document["pieces"])),
+        whole_at=_moment(document["whole_at"]),
+        damaged=_optional(str, document["damaged"]),
     )
 
 

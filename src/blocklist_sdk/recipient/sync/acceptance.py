@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.release.digest import is_digest
+from blocklist_sdk.release.digest import is_digest, kind_of
 from blocklist_sdk.release.release_id import ReleaseId
 
 
@@ -69,6 +69,11 @@ class Acceptance:
             return (
                 "This list was not refused on this machine before, so its serial alone does not let it in: look at it "
                 "first, then repeat."
+            )
+        if kind_of(self.digest) != kind_of(digest):
+            return (
+                f"accept={self} names a list by a digest of another kind than the one that is signed now, and the two "
+                f"cannot be compared: this list has the digest {digest}."
             )
         return f"accept={self} is for another list under the same serial: this one has the digest {digest}."
 

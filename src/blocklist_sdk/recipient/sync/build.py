@@ -1,24 +1,28 @@
-"""Building a release: what a plan names is fetched, verified, applied, and compared with the signed digest."""
+"""Building a release: what a plan names is fetched, verified, applied, and compared with the signed digest.
+
+By deltas that takes time by what they change, never by the list: only the rows beside the changes are read, and only
+their part of the digest tree is made anew.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.fetch.trust import Trust
-from blocklist_sdk.recipient.cache.lookup import Touched
+from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.sync.admission import rows_of_chain, rows_of_files
 from blocklist_sdk.recipient.sync.planner import FetchPlan
 from blocklist_sdk.recipient.sync.room import within_memory
-from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest import DigestKind, digest, kind_of
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
 from blocklist_sdk.release.layers import LayeredRows, apply_all
+from blocklist_sdk.release.limits import check_distinct_texts, check_text_bytes
 from blocklist_sdk.release.merge import Delta, Difference, difference
 from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.release.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +30,16 @@ class Built:
     """A release as built by a plan.
 
     Attributes:
-        rows: the release's, checked against the signed digest.
+        layers: its rows, checked against the signed digest. By deltas they have the base of the list before.
+        tree: their digest tree.
         changes: how they differ from the rows in force.
-        touched: the numbers that the deltas touch; None if there was a snapshot.
+        is_delta: whether deltas alone led there.
     """
 
-    rows: Rows
+    layers: LayeredRows
+    tree: Tree
     changes: Difference
-    touched: Touched | None
+    is_delta: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +59,70 @@ class Fetch:
     directory: Path
     continues: bool
 
-    def build(self, planned: FetchPlan, old: Rows) -> Built:
+    def build(self, planned: FetchPlan, old: Generation | None) -> Built:
         """The current release, checked against the signed digest, and how it differs from `old`.
+
+        Args:
+            planned: the way to it.
+            old: the generation in force here; None if there is none. Only a plan with a snapshot reads it whole.
 
         Raises:
             Malformed: the files do not lead to the release that the index signs.
         """
         with within_memory(self.index.feed, self.directory):
-            return self._build(planned, old)
+            if planned.snapshot is not None:
+                return self._from_snapshot(planned, planned.snapshot, old)
+            if old is None:
+                raise Malformed(f"the deltas of feed {self.index.feed!r} have no release to start from")
+            return self._by_deltas(planned, old)
 
-    def _build(self, planned: FetchPlan, old: Rows) -> Built:
-        may_have = list(rows_of_files(self.index, planned, have=len(old)))
-        rows = old
-        if planned.snapshot is not None:
-            rows = read_snapshot(self._download(planned.snapshot), rows=may_have.pop(0))
-            check_entries(rows, last_entry=self.index.last_entry)
-        deltas = []
-        left = rows_of_chain(self.index, have=len(rows))
-        for file, rows_max in zip(planned.deltas, may_have, strict=True):
-            deltas.append(read_delta(self._download(file), rows_max=min(rows_max, left)))
+    def _by_deltas(self, planned: FetchPlan, old: Generation) -> Built:
+        layers = old.layers
+        deltas = self._deltas(planned, rows_of_files(self.index, planned, have=len(layers)), have=len(layers))
+        # It is written anew, with hashes of what it has then. What deltas touch of the base shows in the digest.
+        if not old.is_overlay_whole():
+            raise Malformed(f"the overlay of the generation in {old.directory} is damaged")
+        try:
+            after, tree, changes = self._applied(layers, old.tree, deltas)
+        except (IndexError, KeyError) as error:
+            raise Malformed(f"the generation in {old.directory} is damaged") from error
+        return Built(after, tree, changes, is_delta=True)
+
+    def _from_snapshot(self, planned: FetchPlan, snapshot: FileRef, old: Generation | None) -> Built:
+        rows_max = rows_of_files(self.index, planned, have=0 if old is None else old.about.rows)
+        rows = read_snapshot(self._download(snapshot), rows=rows_max[0])
+        check_entries(rows, last_entry=self.index.last_entry)
+        deltas = self._deltas(planned, rows_max[1:], have=len(rows))
+        after, tree, _ = self._applied(LayeredRows.of(rows), Tree.of(rows), deltas)
+        changes = difference(Rows.empty() if old is None else old.rows, after.whole())
+        if self.continues:
+            check_moves(changes)
+        return Built(after, tree, changes, is_delta=False)
+
+    def _deltas(self, planned: FetchPlan, rows_max: Sequence[int], *, have: int) -> list[Delta]:
+        deltas: list[Delta] = []
+        left = rows_of_chain(self.index, have=have)
+        for file, most in zip(planned.deltas, rows_max, strict=True):
+            deltas.append(read_delta(self._download(file), rows_max=min(most, left)))
             left -= len(deltas[-1])
-        before = LayeredRows.of(rows)
+        return deltas
+
+    def _applied(
+        self, before: LayeredRows, before_tree: Tree, deltas: Sequence[Delta]
+    ) -> tuple[LayeredRows, Tree, Difference]:
+        """The current release as deltas lead to it, checked; takes time by the deltas."""
         after, changes = apply_all(before, deltas)
-        rows = after.whole()
-        rows.validate_texts()
+        tree = before_tree.updated(after, changes)
+        for column, counts in tree.texts.items():
+            check_distinct_texts(column, len(counts))
+            check_text_bytes(column, max((len(text.encode()) for text in counts), default=0))
         check_step(before, changes, last_entry=self.index.last_entry)
-        if len(rows) != self.index.rows or digest(rows) != self.index.digest:
+        if len(after) != self.index.rows or digest_of(after, tree, kind_of(self.index.digest)) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
                 "signs; nothing was changed. Tell the publisher."
             )
-        if planned.snapshot is not None:
-            changes = difference(old, rows)
-            if self.continues:
-                check_moves(changes)
-        return Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
+        return after, tree, changes
 
     def _download(self, file: FileRef) -> Path:
         path = self.directory / file.path.rpartition("/")[2]
@@ -95,6 +130,6 @@ class Fetch:
         return path
 
 
-def _touched(deltas: Sequence[Delta]) -> Touched:
-    parts = [part for delta in deltas for part in (delta.puts, delta.removes)]
-    return Touched(np.concatenate([part.number for part in parts]), np.concatenate([part.last for part in parts]))
+def digest_of(layers: LayeredRows, tree: Tree, kind: DigestKind) -> str:
+    """The digest of a list, of one kind. Only that of its tree is known without reading all rows."""
+    return tree.digest if kind == "tree" else digest(layers.whole(), kind)

@@ -20,8 +20,8 @@ from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.recipient.cache.audit_file import NAME as AUDIT_FILE
 from blocklist_sdk.recipient.cache.audit_file import AuditFile
-from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
-from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
+from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, Scrub, SyncState
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
 from blocklist_sdk.recipient.sync.acceptance import Acceptance, acceptance_text
@@ -33,17 +33,21 @@ from blocklist_sdk.recipient.sync.admission import (
     files_of,
     growth_refusal,
 )
-from blocklist_sdk.recipient.sync.build import Built, Fetch
+from blocklist_sdk.recipient.sync.build import Built, Fetch, digest_of
+from blocklist_sdk.recipient.sync.notes import Notes
 from blocklist_sdk.recipient.sync.planner import FetchPlan, healing_plan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync.room import free_disk, free_memory, within_memory
 from blocklist_sdk.recipient.sync.schedule import held_until
+from blocklist_sdk.recipient.sync.scrub import pieces_at_once, read_pieces
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.audit import SeenAuditHead, contradictions
+from blocklist_sdk.release.digest import differ, kind_of
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROWS_MAX
-from blocklist_sdk.release.merge import Difference, difference
+from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path, unknown_feed
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.published import clock_behind_text, latest, seconds_behind
@@ -52,6 +56,8 @@ from blocklist_sdk.release.rows import Int64s, Rows
 
 _REFUSAL_HOLDS: Final = timedelta(hours=1)
 """For so long a refused release is not fetched again. What it would block depends on the clock."""
+
+_FAULT: Final = "a fault of this library: report it"
 
 AUDIT_ADVICE: Final = (
     "the list is in force all the same. Ask the authority why, and give the heads that were seen here to whoever "
@@ -103,24 +109,24 @@ class Syncer:
         started = time.monotonic()
         trust = self._trust(transport)
         with self.store.lock(wait_s):
-            state = load_state(self.state_file)
-            self._require_awaited_root(state)
+            notes = Notes.of(self.state_file, self.store.state_access)
+            self._require_awaited_root(notes.before)
             now = times.now()
             try:
                 with within_memory(self.feed, self.store.directory):
-                    result = self._run(trust, state, accepted, is_scheduled=is_scheduled)
+                    result = self._run(trust, notes, accepted, is_scheduled=is_scheduled)
             except BlocklistError as error:
                 log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
-                self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
+                notes.try_to_save(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
                 raise
             except Exception as error:
                 # Without its text, which may contain anything; the caller gets the error itself.
                 fields = self._fields(error, transport, started)
                 log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__, extra=fields)
-                self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
+                notes.try_to_save(last_attempt=now, last_error=f"{type(error).__name__}: {_FAULT}")
                 raise
             went_well: dict[str, Any] = {"last_error": None, "refused": None, "failures": 0, "next_attempt": None}
-            self._note(last_attempt=now, last_success=now, begun=None, **went_well)
+            notes.try_to_save(last_attempt=now, last_success=now, begun=None, **went_well)
         seconds = time.monotonic() - started
         fields = self._fields(result, transport, started)
         release = ReleaseId(result.era, result.after)
@@ -136,33 +142,32 @@ class Syncer:
         """The changes that a sync would make; nothing is changed."""
         trust = self._trust(transport)
         with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
-            state = load_state(self.state_file)
-            self._require_awaited_root(state)
-            offer = self._offer(trust, state, is_dry=True)
-            old = offer.local.rows if offer.local else Rows.empty()
-            if offer.plan.kind == "none":
-                rows, changes = old, difference(old, old)
-            else:
-                built = self._build(trust, offer, old)
-                rows, changes = built.rows, built.changes
+            notes = Notes.of(self.state_file, self.store.state_access)
+            self._require_awaited_root(notes.before)
+            offer = self._offer(trust, notes, is_dry=True)
+            old = new = _no_rows() if offer.local is None else offer.local.layers
+            changes = Difference.none()
+            refusals: tuple[str, ...] = ()
+            if offer.plan.kind != "none":
+                built = self._build(trust, offer)
+                new, changes = built.layers, built.changes
+                refusals = self._all_refusals(offer, notes.before, built)
         return sync_impact(
             old,
-            rows,
+            new,
             changes,
             before=offer.local.about.release if offer.local else None,
             after=offer.release,
             digest=offer.index.digest,
             protected=offer.protected,
             overrides=overrides,
-            refusals=() if offer.plan.kind == "none" else self._all_refusals(offer, state, old, rows, changes),
+            refusals=refusals,
         )
 
-    def _all_refusals(
-        self, offer: "_Offer", state: SyncState, old: Rows, new: Rows, changes: Difference
-    ) -> tuple[str, ...]:
+    def _all_refusals(self, offer: "_Offer", state: SyncState, built: Built) -> tuple[str, ...]:
         """Why a sync would refuse a release: for its number of rows, and for what it blocks."""
         growth = growth_refusal(self.guard, offer.index, have=offer.have_rows)
-        judged = self._refusals(offer, state, old, new, times.now(), changes)
+        judged = self._refusals(offer, state, built, times.now())
         return judged if growth is None else (growth, *judged)
 
     def _require_awaited_root(self, state: SyncState) -> None:
@@ -186,81 +191,64 @@ class Syncer:
         seconds = time.monotonic() - started
         return log_fields(self.feed, ended, bytes=transport.bytes_received, seconds=seconds)
 
-    def _note(self, **went: Any) -> None:
-        """Store the outcome of a sync; if that fails, it is only logged: the caller needs the outcome of the sync."""
-        try:
-            # Read again: the highest serial may have risen meanwhile, and must never be lowered.
-            save_state(self.state_file, replace(load_state(self.state_file), **went), self.store.state_access)
-        except BlocklistError as error:
-            log.error("%s", error)
-
-    def _run(self, trust: Trust, state: SyncState, accept: Acceptance | None, *, is_scheduled: bool) -> SyncResult:
-        offer = self._offer(trust, state)
-        if state.offered_at != offer.index.published_at:
-            # Also of a release that is refused: it is signed, and what it tells of this machine's clock is said.
-            self._note(offered_at=offer.index.published_at)
+    def _run(self, trust: Trust, notes: Notes, accept: Acceptance | None, *, is_scheduled: bool) -> SyncResult:
+        state = notes.before
+        offer = self._offer(trust, notes)
         # Before the guard: numbers that must never be blocked do not wait for a person to look at a release.
         self.store.protect(offer.protected_document)
         local, now = offer.local, times.now()
         if local is not None and offer.plan.kind == "none":
-            self._mark(offer, state)
-            if local.about.era == offer.era and not offer.is_former:
-                self.store.switch(local.name, offer.expires)
+            self._mark(offer, notes)
+            if offer.is_proved_by(local):
+                self.store.renew(local.name, offer.expires)
             else:
-                # The same list under the keys of a new era, whose signatures prove it from now on.
-                about = replace(local.about, era=offer.era, signers=offer.signers)
+                # The same list under the keys of a new era, or a digest of another kind, which prove it from now on.
+                about = replace(local.about, era=offer.era, signers=offer.signers, digest=offer.index.digest)
                 self.store.commit_again(local, about, offer.expires, signed=offer.signed, hold=self.held())
-            return offer.result("none", added=0, removed=0, changed=0, state=state, now=now)
+            return offer.result("none", Difference.none(), state=state, now=now)
 
         is_accepted = accept is not None and accept.takes(
             offer.release, offer.index.digest, refused_digest=_refused_digest(state, offer.release)
         )
         if not is_accepted:
             self._forbid_what_was_refused(offer, state, accept, now)
-            self._forbid_growth(offer, state, accept, now)
+            self._forbid_growth(offer, notes, accept, now)
         if is_scheduled:
             self._forbid_what_kills(offer, state, now)
-        with self._building(offer, state, now):
-            return self._put_in_force(trust, offer, state, accept, now, is_accepted=is_accepted)
+        with self._building(offer, notes, now):
+            return self._put_in_force(trust, offer, notes, accept, now, is_accepted=is_accepted)
 
     def _put_in_force(
         self,
         trust: Trust,
         offer: "_Offer",
-        state: SyncState,
+        notes: Notes,
         accept: Acceptance | None,
         now: datetime,
         *,
         is_accepted: bool,
     ) -> SyncResult:
         """Fetch a release, build it, and switch to it."""
-        local = offer.local
-        old = local.rows if local else Rows.empty()
-        built = self._build(trust, offer, old)
-        rows, changes = built.rows, built.changes
-        reasons = self._refusals(offer, state, old, rows, now, changes)
+        state = notes.before
+        built = self._build(trust, offer)
+        self._forbid_another_list(offer, state, built)
+        reasons = self._refusals(offer, state, built, now)
         if reasons and not (is_accepted and _is_for_content(accept, state)):
-            raise self._refusal(offer, reasons, accept, now)
-        self._mark(offer, state)
+            raise self._refusal(offer, reasons, notes, accept, now)
+        self._mark(offer, notes)
         about = About(
             feed=self.feed,
             serial=offer.index.serial,
             digest=offer.index.digest,
-            rows=len(rows),
+            rows=len(built.layers),
             published_at=offer.index.published_at,
             signers=offer.signers,
             era=offer.era,
         )
-        step = DeltaStep(local, built.touched) if local and built.touched else None
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, hold=self.held(), step=step)
-        return offer.result(
-            "delta" if built.touched else "snapshot",
-            added=len(changes.added),
-            removed=len(changes.removed),
-            changed=len(changes.changed_new),
-            state=state,
-            now=now,
-        )
+        listed = NextList(built.layers, built.tree, built.changes)
+        self.store.commit(listed, about, offer.expires, signed=offer.signed, hold=self.held())
+        kind: Literal["delta", "snapshot"] = "delta" if built.is_delta else "snapshot"
+        return offer.result(kind, built.changes, state=state, now=now)
 
     def _trust(self, transport: Transport) -> Trust:
         """What verifies the repository's metadata, which is kept in the cache."""
@@ -272,11 +260,13 @@ class Syncer:
             access=self.store.access,
         )
 
-    def _offer(self, trust: Trust, state: SyncState, *, is_dry: bool = False) -> "_Offer":
+    def _offer(self, trust: Trust, notes: Notes, *, is_dry: bool = False) -> "_Offer":
         """What the repository offers, verified, beside what is here.
 
-        Its audit head is kept, unless this is a dry run: also that of a release that is refused, since it is signed.
+        Its moment and its audit head are kept, unless this is a dry run: also those of a release that is refused, since
+        they are signed.
         """
+        state = notes.before
         with storage(self.store.metadata):
             self.store.access.make(self.store.metadata, is_ours=True)
         trust.limit_time()
@@ -285,23 +275,34 @@ class Syncer:
         local = opened[0] if opened else None
         data, index = self._index(trust, local.about.release if local else None)
         era = trust.era(self.feed)
-        audit_warning = None if is_dry else self._keep_audit_head(index, era, state)
+        audit_warning = None if is_dry else self._keep_audit_head(index, era, notes)
+        if state.offered_at != index.published_at:
+            notes.later(offered_at=index.published_at)
         # What was in force under another root is nothing to compare serials and moments with.
         is_former = local is not None and local.name == state.former_generation
-        self._forbid_going_back(index, era, state, local.about if local and not is_former else None)
-        have = local.about.serial if local and _is_base(local.about, index, era, is_former=is_former) else None
-        planned = plan(index, serial=have, digest=local.about.digest if local else None)
-        if local is not None and planned.kind == "none" and not local.is_whole():
-            # Nothing else would find out before the next release.
+        is_damaged = local is not None and not self._is_whole_so_far(local, notes, is_dry=is_dry)
+        about = None if local is None else local.about
+        if local is not None and not is_damaged:
+            about = self._about_in_kind(local, index)
+            is_damaged = about is None
+            about = about or local.about
+        self._forbid_going_back(index, era, state, None if is_former else about)
+        if local is not None and is_damaged:
             log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
-            local, is_former, planned = None, False, snapshot_plan(index)
+            planned = snapshot_plan(index)
+            if not is_former and local.about.release == ReleaseId(era, index.serial):
+                local = None  # the same list once more, which was judged when it came into force
+        else:
+            have = about.serial if about and _is_base(about, index, era, is_former=is_former) else None
+            planned = plan(index, serial=have, digest=about.digest if about else None)
         document = self._protected_document(trust)
         return _Offer(
             index=index,
             expires=trust.expires(self.feed),
             signers=trust.signers(self.feed),
             local=local,
-            is_former=is_former,
+            digest=about.digest if about else None,
+            is_former=is_former and local is not None,
             era=era,
             plan=planned,
             protected_document=document,
@@ -311,7 +312,33 @@ class Syncer:
             audit_warning=audit_warning,
         )
 
-    def _keep_audit_head(self, index: FeedIndex, era: int, state: SyncState) -> str | None:
+    def _is_whole_so_far(self, local: Generation, notes: Notes, *, is_dry: bool) -> bool:
+        """Whether nothing is known to be damaged of the list on this disk, after another look at some of it."""
+        now = times.now()
+        scrub = notes.before.scrub or Scrub(begun_at=now)
+        if scrub.damaged == local.name:
+            return False
+        if is_dry:
+            return True
+        count = pieces_at_once(scrub, pieces=local.pieces(), bytes=local.bytes, now=now)
+        scrub = read_pieces(local, scrub, count=count, now=now)
+        notes.later(scrub=scrub)
+        return scrub.damaged is None
+
+    def _about_in_kind(self, local: Generation, index: FeedIndex) -> About | None:
+        """What the list on this disk is, with its digest in the kind that the index has; None if it is damaged.
+
+        Digests of different kinds say nothing about each other, so the list's is made anew, once: then the list is kept
+        under it.
+        """
+        offered = index.find(local.about.serial)
+        if offered is None or kind_of(offered.digest) == kind_of(local.about.digest):
+            return local.about
+        if not local.is_whole():
+            return None
+        return replace(local.about, digest=digest_of(local.layers, local.tree, kind_of(offered.digest)))
+
+    def _keep_audit_head(self, index: FeedIndex, era: int, notes: Notes) -> str | None:
         """Keep an index's audit head for good; returns what is wrong with it, or with keeping it.
 
         A release whose head contradicts an earlier one is taken all the same: it may lift blocks, and the list has its
@@ -328,7 +355,7 @@ class Syncer:
             published_at=index.published_at,
             seen_at=times.this_second(),
             url=self.url,
-            root=state.awaited_root,
+            root=notes.before.awaited_root,
         )
         try:
             before = self.audit_file.add(seen)
@@ -340,31 +367,35 @@ class Syncer:
             return None
         warning = f"{'; '.join(found)}. Lines of the exchange's audit trail were changed or lost: {AUDIT_ADVICE}"
         log.error("feed %s: %s", self.feed, warning)
-        self._note(audit_warning=warning)
+        notes.try_to_save(audit_warning=warning)
         return warning
 
-    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> Built:
-        planned = offer.plan
+    def _build(self, trust: Trust, offer: "_Offer") -> Built:
+        local, planned = offer.local, offer.plan
+        before = offer.index.find(local.about.serial) if local else None
+        continues = local is not None and before is not None and before.digest == offer.digest
         with self.store.workspace() as directory:
-            local = offer.local.about if offer.local else None
-            before = offer.index.find(local.serial) if local else None
-            continues = local is not None and before is not None and before.digest == local.digest
             fetched = Fetch(trust, offer.index, directory, continues)
             try:
                 self._admit(trust, offer, planned)
-                return fetched.build(planned, old)
+                return fetched.build(planned, local)
             except Malformed as error:
-                other = healing_plan(offer.index, planned)
+                # Deltas are applied to what is on this disk, so that is looked at first.
+                is_damaged = local is not None and planned.kind == "delta" and not local.is_whole()
+                other = snapshot_plan(offer.index) if is_damaged else healing_plan(offer.index, planned)
                 if other is None:
                     raise
-                log.error(
-                    "the files of feed %s do not lead to its release %s, so others are tried: %s",
-                    self.feed,
-                    offer.release,
-                    error,
-                )
+                if is_damaged:
+                    log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
+                else:
+                    log.error(
+                        "the files of feed %s do not lead to its release %s, so others are tried: %s",
+                        self.feed,
+                        offer.release,
+                        error,
+                    )
                 self._admit(trust, offer, other)
-                return fetched.build(other, old)
+                return fetched.build(other, local)
 
     def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
         """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
@@ -386,9 +417,7 @@ class Syncer:
             return known
         return trust.fetch(PROTECTED_PATH, max_bytes=PROTECTED_BYTES_MAX)
 
-    def _refusals(
-        self, offer: "_Offer", state: SyncState, old: Rows, new: Rows, now: datetime, changes: Difference
-    ) -> tuple[str, ...]:
+    def _refusals(self, offer: "_Offer", state: SyncState, built: Built, now: datetime) -> tuple[str, ...]:
         if self.guard is None:
             return ()
         index, about = offer.index, offer.local.about if offer.local else None
@@ -403,13 +432,13 @@ class Syncer:
             last_sync = state.last_success or about.published_at
             doubts += doubts_of_jump(index.serial - about.serial, since_last_sync=now - last_sync)
         return doubts + self.guard.refuses(
-            old,
-            new,
+            _no_rows() if offer.local is None else offer.local.layers,
+            built.layers,
             offer.protected,
             now_ms=times.to_ms(now),
             old_published_ms=None if about is None else times.to_ms(about.published_at),
             new_published_ms=times.to_ms(index.published_at),
-            changes=changes,
+            changes=built.changes,
         )
 
     def _forbid_what_was_refused(
@@ -429,7 +458,7 @@ class Syncer:
         ):
             raise self._refused(offer, refused.reasons, accept, is_judged=refused.is_judged)
 
-    def _forbid_growth(self, offer: "_Offer", state: SyncState, accept: Acceptance | None, now: datetime) -> None:
+    def _forbid_growth(self, offer: "_Offer", notes: Notes, accept: Acceptance | None, now: datetime) -> None:
         """Refuse, before it is downloaded, a release with more rows than the guard could let through.
 
         Where its content was refused here before, that is still known.
@@ -437,10 +466,10 @@ class Syncer:
         reason = growth_refusal(self.guard, offer.index, have=offer.have_rows)
         if reason is None:
             return
-        refused = state.refused
+        state, refused = notes.before, notes.before.refused
         if refused is not None and refused.is_judged and _refused_digest(state, offer.release) == offer.index.digest:
-            raise self._refusal(offer, tuple(dict.fromkeys((reason, *refused.reasons))), accept, now)
-        raise self._refusal(offer, (reason,), accept, now, is_judged=False)
+            raise self._refusal(offer, tuple(dict.fromkeys((reason, *refused.reasons))), notes, accept, now)
+        raise self._refusal(offer, (reason,), notes, accept, now, is_judged=False)
 
     def _forbid_what_kills(self, offer: "_Offer", state: SyncState, now: datetime) -> None:
         """Leave a release alone that ended the process while it was built, more than once in a row."""
@@ -456,21 +485,20 @@ class Syncer:
             )
 
     @contextlib.contextmanager
-    def _building(self, offer: "_Offer", state: SyncState, now: datetime) -> Iterator[None]:
+    def _building(self, offer: "_Offer", notes: Notes, now: datetime) -> Iterator[None]:
         """Note durably what is about to be built. Only the end of the process leaves the note there."""
-        before = state.begun
+        before = notes.before.begun
         is_again = before is not None and before.is_of(offer.release, offer.index.digest)
         attempts = before.attempts + 1 if before is not None and is_again else 1
         begun = BegunBuild(offer.index.serial, offer.index.digest, now, attempts, offer.era)
-        save_state(
-            self.state_file,
-            replace(load_state(self.state_file), last_attempt=now, begun=begun),
-            self.store.state_access,
-        )
+        notes.save(last_attempt=now, begun=begun)
         try:
             yield
-        except BaseException:
-            self._note(begun=None)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                notes.later(begun=None)  # with why it failed
+            else:
+                notes.try_to_save(begun=None)
             raise
 
     def _setting(self, offer: "_Offer") -> str:
@@ -482,6 +510,7 @@ class Syncer:
         self,
         offer: "_Offer",
         reasons: tuple[str, ...],
+        notes: Notes,
         accept: Acceptance | None,
         now: datetime,
         *,
@@ -497,7 +526,7 @@ class Syncer:
             at=now,
             is_judged=is_judged,
         )
-        self._note(refused=refused)
+        notes.later(refused=refused)
         return self._refused(offer, reasons, accept, is_judged=is_judged)
 
     def _refused(
@@ -573,12 +602,8 @@ class Syncer:
             )
         known = [state.highest_digest] if offered == mark else []
         known += [about.digest] if about is not None and offered == about.release else []
-        if any(digest not in (None, index.digest) for digest in known):
-            raise Untrusted(
-                f"{shown(self.url)} offers another list as release {offered} of feed {self.feed!r} than the one that "
-                "was in force here under this serial, and a serial never means two lists. The next release is taken "
-                "again. Ask the publisher."
-            )
+        if any(digest is not None and differ(digest, index.digest) for digest in known):
+            raise self._another_list(offered)
         if about is not None and era == about.era and index.published_at < about.published_at:
             raise Untrusted(
                 f"{shown(self.url)} offers release {offered} of feed {self.feed!r} as published at "
@@ -586,20 +611,36 @@ class Syncer:
                 f"{times.iso(about.published_at)}, in force here. Ask the publisher to set the clock right."
             )
 
-    def _mark(self, offer: "_Offer", state: SyncState) -> None:
+    def _forbid_another_list(self, offer: "_Offer", state: SyncState, built: Built) -> None:
+        """Refuse another list under the highest serial that was ever in force, of which another kind of digest is kept.
+
+        Raises:
+            Untrusted: it is another one.
+        """
+        about = None if offer.local is None or offer.is_former else offer.local.about
+        known = state.highest_digest
+        if known is None or offer.release != mark_of(state, about) or kind_of(known) == kind_of(offer.index.digest):
+            return
+        if digest_of(built.layers, built.tree, kind_of(known)) != known:
+            raise self._another_list(offer.release)
+
+    def _another_list(self, release: ReleaseId) -> Untrusted:
+        return Untrusted(
+            f"{shown(self.url)} offers another list as release {release} of feed {self.feed!r} than the one that "
+            "was in force here under this serial, and a serial never means two lists. The next release is taken "
+            "again. Ask the publisher."
+        )
+
+    def _mark(self, offer: "_Offer", notes: Notes) -> None:
         """Store era, serial and digest as the highest, once the release is complete.
 
         Before the switch: a mark that is ahead of the data does no harm, one that is behind lets old data back in.
         """
-        known = load_state(self.state_file)  # again: it also says what is being built
-        marked = replace(
-            known,
-            highest_era=offer.era,
-            highest_serial=offer.index.serial,
-            highest_digest=offer.index.digest,
-        )
-        if marked != known:
-            save_state(self.state_file, marked, self.store.state_access)
+        notes.save_if_other(highest_era=offer.era, highest_serial=offer.index.serial, highest_digest=offer.index.digest)
+
+
+def _no_rows() -> LayeredRows:
+    return LayeredRows.of(Rows.empty())
 
 
 def mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
@@ -653,6 +694,7 @@ class _Offer:
         expires: when the signatures expire.
         signers: ids of the keys that signed the feed's role.
         local: the generation in force, or None.
+        digest: its digest, in the kind of the index; None without it.
         is_former: whether that was put in force under another root.
         era: the feed's era.
         plan: how to get from there to the current release.
@@ -667,6 +709,7 @@ class _Offer:
     expires: datetime
     signers: tuple[str, ...]
     local: Generation | None
+    digest: str | None
     is_former: bool
     era: int
     plan: FetchPlan
@@ -686,13 +729,16 @@ class _Offer:
         """The rows of the generation in force; 0 before the first."""
         return self.local.about.rows if self.local else 0
 
+    def is_proved_by(self, generation: Generation) -> bool:
+        """Whether the signed metadata that is kept with a generation of the same list is that of this offer."""
+        about = generation.about
+        return about.era == self.era and about.digest == self.index.digest and not self.is_former
+
     def result(
         self,
         kind: Literal["none", "delta", "snapshot"],
+        changes: Difference,
         *,
-        added: int,
-        removed: int,
-        changed: int,
         state: SyncState,
         now: datetime,
     ) -> SyncResult:
@@ -705,9 +751,9 @@ class _Offer:
             before=before and before.serial,
             after=self.index.serial,
             kind=kind,
-            added=added,
-            removed=removed,
-            changed=changed,
+            added=len(changes.added),
+            removed=len(changes.removed),
+            changed=len(changes.changed_new),
             bytes=0,
             seconds=0,
             era=self.era,
