@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import sync_file
-from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Rows, Texts
+from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Rows, Texts
 
 _END_BYTES = 1 << 16
 """Arrow's metadata is a few kilobytes at the beginning and the end of a file, as long as its dictionaries are small."""
@@ -76,6 +76,10 @@ class ColumnFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was mapped stays mapped."""
         self._file.close()
 
     def write(self, name: str, at: int, values: Int64s) -> None:
@@ -111,7 +115,7 @@ class ColumnFile:
         others: Mapping[str, pa.Array] | None = None,
         metadata: Mapping[bytes, str] | None = None,
     ) -> pa.Table:
-        """Make it an Arrow file, durably, and map it.
+        """Make it an Arrow file, and map it; `flush` makes it durable.
 
         Args:
             names: the first columns of those that it was made with; the others are left out.
@@ -130,11 +134,10 @@ class ColumnFile:
             whole = self._path.with_name(f"{self._path.name}.whole")
             write_table(table, whole)
             os.replace(whole, self._path)
-            return map_table(self._path)
+            return map_table(self._path)  # what was mapped so far stays as long as somebody uses it
         sink = _Around(self._file.fileno(), places)
         _write_to(sink, table)
         os.ftruncate(self._file.fileno(), sink.tell())
-        os.fsync(self._file.fileno())
         return map_table(self._path)
 
 
@@ -229,11 +232,13 @@ def rows_to_table(rows: Rows) -> pa.Table:
     """Rows as a table that `rows_from_table` reads without copying."""
     names = [name for name in NUMERIC_COLUMNS if name != "last" or rows.has_ranges]
     columns = [pa.array(getattr(rows, name)) for name in names]
-    columns += [
-        pa.DictionaryArray.from_arrays(pa.array(texts.codes), pa.array(texts.values, pa.string()))
-        for texts in (getattr(rows, name) for name in TEXT_COLUMNS)
-    ]
+    columns += [text_column(getattr(rows, name)) for name in TEXT_COLUMNS]
     return pa.table(columns, names=[*names, *TEXT_COLUMNS])
+
+
+def text_column(texts: Texts) -> pa.DictionaryArray:
+    """A text column as `rows_from_table` reads it."""
+    return pa.DictionaryArray.from_arrays(pa.array(texts.codes), pa.array(texts.values, pa.string()))
 
 
 def rows_from_table(table: pa.Table) -> Rows:

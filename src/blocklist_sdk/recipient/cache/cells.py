@@ -8,14 +8,16 @@ Whoever publishes a list picks its numbers, and could pick them to fall into one
 are drawn anew for each table and stay on this machine; and a table with a long run of full cells is never kept.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.release.arrow_files import ColumnFile
 from blocklist_sdk.release.rows import Int64s
 
 KIND_BITS: Final = 13
@@ -51,6 +53,9 @@ _CELLS_PER_PART: Final = 1 << 19
 
 _NUMBERS_AT_A_TIME: Final = 1 << 18
 """As many as such a part has."""
+
+_CELL: Final = "cell"
+"""The column of a table on disk."""
 
 _HALF_BITS: Final = 10
 _HALF_MASK: Final = (1 << _HALF_BITS) - 1
@@ -146,9 +151,40 @@ class _InMemory:
         return self.cells
 
 
-def draws(count: int) -> Iterator[Homes]:
-    """The homes to try for so many numbers, one after the other."""
-    return (Homes.drawn_for(count) for _ in range(_DRAWS))
+@dataclass(frozen=True, slots=True)
+class _InFile:
+    file: ColumnFile
+
+    def write(self, at: int, cells: Int64s) -> None:
+        self.file.write(_CELL, at, cells)
+
+    def all(self) -> Int64s:
+        return self.file.column(_CELL)
+
+
+def write_cells(path: Path, numbers: Int64s, kinds: Kinds, *, about: Callable[[Homes], Mapping[bytes, str]]) -> bool:
+    """Make the table as an Arrow file, durably; each part of it goes there as soon as it is full.
+
+    Args:
+        path: the file; replaced.
+        numbers: as for `fill_cells`.
+        kinds: the same.
+        about: the table's metadata, by its homes.
+
+    Returns:
+        False if each of several draws makes a long run; then the file is not one.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    for _ in range(_DRAWS):
+        homes = Homes.drawn_for(len(numbers))
+        with ColumnFile(path, (_CELL,), cells_of(homes)) as file:
+            if fill(_InFile(file), numbers, kinds, homes):
+                file.finish((_CELL,), metadata=about(homes))
+                file.flush()
+                return True
+    return False
 
 
 def _has_full_block(cells: Int64s, blocks: Int64s, *, written: Int64s | None = None) -> bool:
