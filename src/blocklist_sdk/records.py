@@ -260,6 +260,21 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True)
+class UpkeepResult:
+    """What an upkeep did.
+
+    Attributes:
+        feed: the feed's name.
+        is_folded: whether the changes since the list was last written whole were made one with it.
+        is_damaged: whether a part of the list is not as it was written; the next sync fetches the list again.
+    """
+
+    feed: str
+    is_folded: bool = False
+    is_damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RootReplacement:
     """What was given up of a feed when another root was pinned.
 
@@ -365,6 +380,9 @@ class Status:
             verified here, or behind the last sync; None if it is not, or by at most five minutes. Either it is wrong,
             or the publisher's clock is ahead.
         audit_warning: the last audit head that contradicted an earlier one seen here, in words; None if none ever did.
+        damaged: whether a part of the list in force was found not to be as it was written; the next sync fetches the
+            list again.
+        whole_at: when every byte of the list on this disk had last been found as it was written; None before that.
     """
 
     feed: str
@@ -393,3 +411,5 @@ class Status:
     held_eras: dict[str, int] = field(default_factory=dict)
     clock_behind_s: int | None = None
     audit_warning: str | None = None
+    damaged: bool = False
+    whole_at: _Moment | None = None

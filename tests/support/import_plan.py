@@ -19,7 +19,9 @@ _GROUND = {
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
 _WING = (
-    _ASKED | _FETCHED | {"recipient/background", "recipient/changes", "recipient/current_list", "recipient/screening"}
+    _ASKED
+    | _FETCHED
+    | {"recipient/background", "recipient/changes", "recipient/current_list", "recipient/screening", "recipient/upkeep"}
 )
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -53,7 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/current_list": _GROUND | {"recipient/cache", "recipient/rules", "release"},
     "recipient/screening": _GROUND | _ASKED | {"numbers", "release"},
     "recipient/sync": _GROUND | _FETCHED | {"recipient/cache", "release"},
-    "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},
+    "recipient/upkeep": _GROUND | {"recipient/cache", "recipient/sync"},
+    "recipient/background": _GROUND
+    | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes", "recipient/upkeep"},
     "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release", "settings"},
     # The publisher's wing
     "publisher": _GROUND | {"net", "numbers", "release"},

@@ -55,6 +55,8 @@ MetricsFile = Annotated[
 _COMMENT = "#"
 """Begins a line of standard input that is no number."""
 
+_DAMAGED = " (damaged: the next sync fetches the list again)"
+
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
 
@@ -90,6 +92,9 @@ def sync(
 
     With --watch the first sync runs at once if the feed was never synced, or else at a random moment within the time
     between syncs; after failures that time grows, to a day at most. Each sync writes one line.
+
+    After that line, with the release in force, the list on this disk is looked after: what changed is made one with it,
+    and bytes that are due are read again. If the disk fails then, that is said, and the exit code is 74.
     """
     from blocklist_sdk.cli.watch import MetricsListener, sync_until_stopped
 
@@ -112,12 +117,14 @@ def sync(
                 write_lines(_impact_lines(blocklist.feed, impact))
             raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
         result = blocklist.sync(wait_s=wait, accept=accept)
-    if as_json:
-        write_json({"feed": blocklist.feed, **asdict(result)})
-    else:
-        write_line(_sync_line(blocklist.feed, result))
-    if accept is not None and int(accept.partition(":")[0].rpartition(".")[2]) != result.after:
-        say(f"--accept {accept} was not used: the publisher offers release {_after(result)}, which is in force")
+        if as_json:
+            write_json({"feed": blocklist.feed, **asdict(result)})
+        else:
+            write_line(_sync_line(blocklist.feed, result))
+        if accept is not None and int(accept.partition(":")[0].rpartition(".")[2]) != result.after:
+            say(f"--accept {accept} was not used: the publisher offers release {_after(result)}, which is in force")
+        if blocklist.upkeep().is_damaged:
+            say(f"{blocklist.feed}: a part of the list on this disk is damaged; the next sync fetches the list again")
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 
@@ -293,6 +300,7 @@ def _status_lines(state: Status) -> dict[str, object]:
         "as of": moment(state.as_of) or "-",
         "expires": f"{moment(state.expires) or 'unknown'}{' (stale)' if state.stale else ''}",
         "clock": _clock_line(state),
+        "last read whole": f"{moment(state.whole_at) or 'not yet'}{_DAMAGED if state.damaged else ''}",
         "generation bytes": "-" if state.generation_bytes is None else f"{state.generation_bytes:,}",
         "last success": moment(state.last_success) or "never",
         "last attempt": moment(state.last_attempt) or "never",

@@ -16,6 +16,7 @@ from blocklist_sdk.enforcement.sink import IdentifiedSink, ProbeableSink, SinkUn
 from blocklist_sdk.errors import (
     BlocklistError,
     InvalidInput,
+    Malformed,
     NotPermitted,
     NotSynced,
     Refused,
@@ -63,6 +64,9 @@ def freshness(patient: Patient) -> Iterator[Finding]:
         yield warn(name, f"{release}; the last sync was {when}", "blocklist sync, by a timer or with --watch")
     else:
         yield ok(name, f"{release}, synced {state.last_success:%Y-%m-%d %H:%M} UTC")
+    if state.damaged:
+        damage = Malformed(f"{release}: a part of it on this disk is not as it was written")
+        yield fail("damage", damage, "blocklist sync, which fetches the list again; then see to the disk")
     if state.clock_behind_s is not None:
         error = Stale(clock_behind_text(state.clock_behind_s))
         yield fail("clock", error, "set this machine's clock, for example: timedatectl set-ntp true")

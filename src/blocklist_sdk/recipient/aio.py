@@ -28,6 +28,7 @@ from blocklist_sdk.records import (
     Scope,
     Status,
     SyncResult,
+    UpkeepResult,
     Verdict,
     Verification,
 )
@@ -133,10 +134,12 @@ class AsyncBlocklist:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # In a thread, since it may wait; also of a task that is cancelled, or what was begun would be left.
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self.close)
 
     def close(self) -> None:
-        """Close the list: see `Blocklist.close`."""
+        """Close the list: see `Blocklist.close`. It may wait for an upkeep; the end of a block does so in a thread."""
         self.blocklist.close()
 
     @property
@@ -162,6 +165,13 @@ class AsyncBlocklist:
             )
         finally:
             stop.set()
+
+    async def upkeep(self) -> UpkeepResult:
+        """Do what the list on this disk needs now and then, in a worker thread: see `Blocklist.upkeep`.
+
+        It goes on to its end if the task is cancelled.
+        """
+        return await to_thread.run_sync(self.blocklist.upkeep)
 
     async def dry_run(self, *, wait_s: float = 60.0) -> Impact:
         """Say what a sync would change, in a worker thread: see `Blocklist.dry_run`.

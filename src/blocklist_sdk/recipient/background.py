@@ -20,6 +20,7 @@ from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_stat
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.sync.schedule import backoff_s, first_attempt, postponed_until
 from blocklist_sdk.recipient.sync_outcomes import outcome_of
+from blocklist_sdk.recipient.upkeep import Upkeep, run_logged
 from blocklist_sdk.records import SyncResult
 
 _STOP_WAIT_S = 0.8
@@ -53,6 +54,7 @@ class BackgroundSync:
         every: timedelta,
         store: Store,
         state_file: Path,
+        upkeep: Upkeep,
         draw: Callable[[], float] = random.random,
     ) -> None:
         """For `Blocklist.keep_synced`; `sync` must not wait for another process, `draw` gives numbers from 0 to 1."""
@@ -61,6 +63,7 @@ class BackgroundSync:
         self._every = every
         self._store = store
         self._state_file = state_file
+        self._upkeep = upkeep
         self._draw = draw
         state = self._state()
         self.last_error: BlocklistError | None = None
@@ -137,6 +140,7 @@ class BackgroundSync:
             self.last_error = None
             self.last_success = times.now()
             self.next_attempt = self.last_success + self._every
+            run_logged(self._upkeep, self._stop.is_set)
 
     def _wait(self) -> bool:
         """Wait until the next attempt is due; False if it was stopped.

@@ -29,6 +29,7 @@ from blocklist_sdk.records import (
     Scope,
     Status,
     SyncResult,
+    UpkeepResult,
     Verdict,
     Verification,
 )
@@ -214,7 +215,11 @@ class Blocklist:
             return None
 
     def close(self) -> None:
-        """Release the generation's files. You may go on using the list; it then opens them again."""
+        """Release the generation's files. You may go on using the list; it then opens them again.
+
+        Waits, a minute at most, for the upkeep that a sync may have begun; see `upkeep`.
+        """
+        self._internals.close_upkeep()
         self._current.close()
 
     def sync(
@@ -244,7 +249,10 @@ class Blocklist:
             Refused: the guard kept the release out of force, or it has more rows than `max_rows`.
             StorageFailed: the local disk failed, or disk or memory do not suffice for the release.
         """
-        return self._sync(wait_s=wait_s, accept=accept, stop=stop, is_scheduled=False)
+        result = self._sync(wait_s=wait_s, accept=accept, stop=stop, is_scheduled=False)
+        if self._current.opened is not None:
+            self._internals.upkeep.begin(self._current.opened[0])
+        return result
 
     def _sync(
         self, *, wait_s: float, accept: int | str | None, stop: "StopSignal | None", is_scheduled: bool
@@ -257,6 +265,22 @@ class Blocklist:
                 )
         self._current.reload(wait=True)
         return result
+
+    def upkeep(self) -> UpkeepResult:
+        """Do what the list on this disk needs now and then, and return when it is done.
+
+        What deltas changed is kept beside the list, and made one with it once that has grown to a few per cent; and
+        every byte of the list is read again once a day, by each sync a little, the rest here. You need not call this:
+        after a `sync` it is done in a thread, by `keep_synced` between syncs, and by ``blocklist sync`` before it ends.
+        Whoever asks or syncs does not wait for it; and a process may be killed meanwhile. One process at a time does
+        it for a feed.
+
+        Raises:
+            StorageFailed: the local disk failed.
+            InvalidInput: the state was written by a newer version of this library.
+        """
+        self._internals.upkeep.wait()
+        return self._internals.upkeep.upkeep.run()
 
     def dry_run(self, *, wait_s: float = 60.0, stop: "StopSignal | None" = None) -> Impact:
         """Say what a sync would change: fetch and verify the release, and put nothing in force.
@@ -320,6 +344,7 @@ class Blocklist:
             every=interval(every),
             store=self._internals.store,
             state_file=self._internals.state_file,
+            upkeep=self._internals.upkeep.upkeep,
         )
 
     def add_listener(self, listener: Listener) -> None:
@@ -508,6 +533,8 @@ class Blocklist:
             held_eras={name: release.era for name, release in held.items()},
             clock_behind_s=self._current.clock_behind_s(now),
             audit_warning=state.audit_warning,
+            damaged=generation is not None and state.scrub is not None and state.scrub.damaged == generation.name,
+            whole_at=state.scrub.whole_at if state.scrub else None,
         )
 
     def changes(self, *, since: int | None, era: int | None = None) -> "Changes":

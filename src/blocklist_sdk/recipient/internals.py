@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.numbers.fast import Normalizer
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.sync.run import Syncer
+    from blocklist_sdk.recipient.upkeep import UpkeepThread
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -142,6 +144,18 @@ class Internals:
             held=self._held_releases,
             max_rows=self._max_rows,
         )
+
+    @cached_property
+    def upkeep(self) -> "UpkeepThread":
+        """The upkeep of the feed's cache."""
+        from blocklist_sdk.recipient.upkeep import Upkeep, UpkeepThread
+
+        return UpkeepThread(Upkeep(self.feed, self.store, self.state_file))
+
+    def close_upkeep(self) -> None:
+        """Wait for the upkeep, if any was begun: a process that only asks does without it."""
+        if "upkeep" in vars(self):
+            self.upkeep.close()
 
     def held(self) -> dict[str, ReleaseId]:
         """The older release that each name still needs."""
