@@ -182,7 +182,7 @@ class BaseWriter:
         self._file = ColumnFile(directory / ROWS, _IN_PLACE, count)
         self._hasher, self._disk = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._unhashed: deque[Future[None]] = deque()
-        self._flushed: Future[None] | None = None
+        self._flushes: list[Future[None]] = []
         self._rows: Rows | None = None
 
     def __enter__(self) -> Self:
@@ -225,8 +225,11 @@ class BaseWriter:
         self._latest_since_ms = max(self._latest_since_ms, int(part.since.max()))
         while len(self._unhashed) > _UNHASHED_MAX:
             self._unhashed.popleft().result()
-        if self._flushed is None or self._flushed.done():
-            self._flushed = self._disk.submit(self._file.flush)
+        if all(flush.done() for flush in self._flushes):
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushes.append(self._disk.submit(self._file.flush))
 
     def _not_as_many(self) -> Malformed:
         return Malformed(f"the release does not have the {self._count} rows that it declares")
@@ -245,7 +248,7 @@ class BaseWriter:
             texts = {name: text_column(texts.texts()) for name, texts in self._texts.items()}
             self._texts.clear()
             self._rows = rows_from_table(self._file.finish(names, texts))
-            self._flushed = self._disk.submit(self._file.flush)
+            self._flush()
         return self._rows
 
     def finish(self) -> StoredList:
@@ -267,8 +270,9 @@ class BaseWriter:
         nodes = _nodes_to(tree.base.with_nodes(tree.patch) if len(tree.patch) else tree.base)
         write_table(nodes.replace_schema_metadata(about), self._directory / _NODES)
         write_table(_texts_to(tree.texts), self._directory / _TEXTS)
-        assert self._flushed is not None
-        self._flushed.result()
+        # A system reports an error of the disk to one of them only.
+        for flush in self._flushes:
+            flush.result()
         return open_list(self._directory)
 
 

@@ -6,7 +6,7 @@ next release has the same files of the base, linked, and an overlay of its own.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,7 +20,7 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_files
 from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.recipient.cache.covering import CoveringRows
-from blocklist_sdk.recipient.cache.lookup import CHANGED_ANSWER_FILES, NumberLookup, answer_tables
+from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
 from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.records import Entry, Scope
@@ -107,12 +107,15 @@ class NextList:
     Attributes:
         layers: its rows. If they have the base of the generation in force, only an overlay is written.
         tree: its digest tree.
-        changes: how it differs from the list in force; not looked at where a base is written.
+        changes: how it differs from the list in force, or from that of `base`; not looked at where a base is written.
+        base: a generation that was written with its base but is not in force: its files are linked. None if the
+            generation in force may have that base.
     """
 
     layers: LayeredRows
     tree: Tree
     changes: Difference
+    base: "Generation | None" = None
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
@@ -137,9 +140,11 @@ def write_generation(
         signed: signed metadata that later proves that the release is the authority's, by file name.
         before: the generation in force.
     """
-    # A release may have been published ahead of this clock, and is asked from now on.
-    published_ms = times.to_ms(about.published_at)
-    from_ms = min(published_ms, times.to_ms(times.now()))
+    if listed.base is not None and not len(listed.layers.overlay):
+        write_generation_again(directory, listed.base, about, signed)
+        return
+    before = before if listed.base is None else listed.base
+    published_ms, from_ms = _moments(about)
     changed = None if before is None else _changed_answers(before, listed, published_ms, from_ms)
     if before is None or changed is None:
         _write_base(directory, listed, published_ms, from_ms)
@@ -160,6 +165,38 @@ def write_generation(
     files |= {name: describe(directory / name) for name in fresh}
     pieces |= {name: piece_hashes(directory / name) for name in fresh if name not in _BY_TREE}
     _write_documents(directory, about, files, pieces, signed, unflushed=flushed)
+
+
+def _moments(about: About) -> tuple[int, int]:
+    """When a release was published, and from when on answers have to be right, in milliseconds since 1970 UTC."""
+    published_ms = times.to_ms(about.published_at)
+    # A release may have been published ahead of this clock, and is asked from now on.
+    return published_ms, min(published_ms, times.to_ms(times.now()))
+
+
+def write_base_generation(
+    directory: Path, about: About, read: Callable[[Callable[[Rows], None]], object]
+) -> "Generation":
+    """Write a generation that is all base into an empty directory, durably, while its rows are read; and open it.
+
+    Args:
+        directory: the empty directory.
+        about: its release.
+        read: writes a base into the directory, and calls what it is given with the rows, once they are mapped.
+    """
+    published_ms, from_ms = _moments(about)
+    pieces: dict[str, list[str]] = {}
+
+    def write_beside(rows: Rows) -> None:
+        write_table(range_table(rows), directory / _RANGES)
+        write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
+        pieces.update({name: piece_hashes(directory / name) for name in (_RANGES, *ANSWER_FILES)})
+
+    read(write_beside)
+    files = {path.name: describe(path) for path in directory.iterdir()}
+    pieces |= {name: piece_hashes(directory / name) for name in files.keys() - pieces.keys() - _BY_TREE}
+    _write_documents(directory, about, files, pieces, {}, unflushed=())
+    return Generation.open(directory)
 
 
 def write_generation_again(
@@ -202,8 +239,7 @@ def _write_base(directory: Path, listed: NextList, published_ms: int, from_ms: i
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(write_base, directory, rows, tree=tree)
         write_table(range_table(rows), directory / _RANGES)
-        for name, table in answer_tables(rows, published_ms=published_ms, from_ms=from_ms).items():
-            write_table(table, directory / name)
+        write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
         written.result()
 
 
