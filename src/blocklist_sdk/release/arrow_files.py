@@ -5,7 +5,7 @@ import mmap
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -241,8 +241,13 @@ def text_column(texts: Texts) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(texts.codes), pa.array(texts.values, pa.string()))
 
 
-def rows_from_table(table: pa.Table) -> Rows:
-    """The rows of a mapped table, as arrays over the file."""
+def rows_from_table(table: pa.Table, texts: Mapping[str, tuple[str, ...]] = MappingProxyType({})) -> Rows:
+    """The rows of a mapped table, as arrays over the file.
+
+    Args:
+        table: the table.
+        texts: the texts of each column, if they are in memory already.
+    """
     if not len(table):
         return Rows.empty()
     columns: dict[str, Any] = {
@@ -253,5 +258,6 @@ def rows_from_table(table: pa.Table) -> Rows:
     columns.setdefault("last", columns["number"])
     for name in TEXT_COLUMNS:
         column = table.column(name).chunk(0)
-        columns[name] = Texts(np.asarray(column.indices), tuple(column.dictionary.to_pylist()))
+        values = texts[name] if name in texts else tuple(column.dictionary.to_pylist())
+        columns[name] = Texts(np.asarray(column.indices), values)
     return Rows(**columns)

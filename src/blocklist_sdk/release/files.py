@@ -36,7 +36,7 @@ DELTA_SCHEMA = pa.schema(
 _ROWS_PER_GROUP = 1 << 20
 """Groups are decoded side by side; a million rows still compress as well as the whole."""
 
-_ROWS_AT_A_TIME = 1 << 17
+_ROWS_AT_A_TIME = 1 << 18
 """A snapshot is read in parts: what they take while they are decoded is a small share of a long list."""
 
 _ZSTD_LEVEL = 9
@@ -62,8 +62,8 @@ def read_snapshot(path: Path, *, rows: int | None = None) -> Rows:
     Raises:
         Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
-    count, parts = _snapshot_parts(path, rows=rows)
-    found = joined(parts, count)
+    with _opened_snapshot(path, rows=rows) as (file, wanted):
+        found = joined(_parts(file, wanted), file.metadata.num_rows)
     # Arrow would keep what it decoded into, for the next file.
     pa.default_memory_pool().release_unused()
     found.validate_together()
@@ -84,8 +84,9 @@ def read_base(path: Path, directory: Path, *, rows: int, beside: Callable[[Rows]
         OSError: the disk refused to take the base.
     """
     with BaseWriter(directory, rows) as writer:
-        for part in _snapshot_parts(path, rows=rows)[1]:
+        for part in _snapshot_parts(path, rows=rows):
             writer.add(part)
+            del part  # before the next one is decoded
         pa.default_memory_pool().release_unused()
         found = writer.rows()
         found.validate_together()
@@ -94,29 +95,30 @@ def read_base(path: Path, directory: Path, *, rows: int, beside: Callable[[Rows]
         return writer.finish()
 
 
-def _snapshot_parts(path: Path, *, rows: int | None) -> tuple[int, Iterator[Rows]]:
-    """How many rows a snapshot has, and these in parts, each checked before it is handed on.
-
-    Raises:
-        Malformed: as for `read_snapshot`; but the rows are not checked together.
-    """
-    batches = _snapshot_batches(path, rows=rows)
-    count = next(batches)
-    assert isinstance(count, int)
-    return count, checked(part for part in batches if isinstance(part, Rows))
+def _snapshot_parts(path: Path, *, rows: int) -> Iterator[Rows]:
+    """The rows of a snapshot, in parts. What whoever asks does with them raises nothing here."""
+    with _opened_snapshot(path, rows=rows) as (file, wanted):
+        yield from _parts(file, wanted)
 
 
-def _snapshot_batches(path: Path, *, rows: int | None) -> Iterator[Rows | int]:
-    """First how many rows there are, then these. What whoever asks does in between raises nothing here."""
+@contextlib.contextmanager
+def _opened_snapshot(path: Path, *, rows: int | None) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
     with _opened(path, rows_max=ROWS_MAX if rows is None else rows) as (file, wanted):
-        count: int = file.metadata.num_rows
+        count = file.metadata.num_rows
         if rows is not None and count != rows:
             raise Malformed(f"{path.name} has {count:,} rows, but the index says {rows:,}")
         # Also where there is not one row, the columns must be right.
         from_table(file.schema_arrow.empty_table().select(wanted))
-        yield count
-        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=wanted):
-            yield from_table(pa.Table.from_batches([batch]))
+        yield file, wanted
+
+
+def _parts(file: pq.ParquetFile, wanted: list[str]) -> Iterator[Rows]:
+    """The rows of a snapshot, in parts, each checked before it is handed on."""
+    return checked(map(_from_batch, file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)))
+
+
+def _from_batch(batch: pa.RecordBatch) -> Rows:
+    return from_table(pa.Table.from_batches([batch]))
 
 
 def write_delta(delta: Delta, path: Path) -> None:

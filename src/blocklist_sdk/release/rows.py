@@ -296,6 +296,7 @@ def checked(parts: Iterable[Rows]) -> Iterator[Rows]:
                 known.update(getattr(part, name).values)
                 check_distinct_texts(name, len(known))
         yield part
+        del part  # before the next one is decoded
 
 
 def _key(rows: Rows, at: int) -> tuple[int, int, int]:
@@ -325,19 +326,25 @@ class JoinedTexts:
         """Takes how many rows there will be. Memory for them is taken once there is a second text."""
         self._count = count
         self._place: dict[str, int] = {}
+        self._values: list[str] = []
         self._codes: Codes | None = None
 
-    def put(self, at: int, texts: Texts) -> None:
+    def put(self, at: int, texts: Texts) -> Texts:
         """Put rows in their place.
 
         Args:
             at: how many rows there are before them.
             texts: their texts.
+
+        Returns:
+            The same texts; those that were put before are the same objects, so that many parts take memory for one.
         """
         place = self._place
         code = np.array([place.setdefault(value, len(place)) for value in texts.values], np.uint32)
+        self._values.extend(texts.values[i] for i in np.flatnonzero(code >= len(self._values)).tolist())
+        shared = Texts(texts.codes, tuple(self._values[i] for i in code.tolist()))
         if len(place) <= 1:
-            return
+            return shared
         narrow = code_type(len(place))
         if self._codes is None:
             self._codes = np.zeros(self._count, narrow)
@@ -347,12 +354,13 @@ class JoinedTexts:
             here[:] = code[0]
         else:
             np.take(code.astype(narrow), texts.codes, out=here, mode="clip")
+        return shared
 
     def texts(self) -> Texts:
         """The column, in canonical form."""
         if self._codes is None:
-            return Texts.repeat(next(iter(self._place), ""), self._count)
-        return Texts.encode(self._codes, list(self._place))
+            return Texts.repeat(self._values[0] if self._values else "", self._count)
+        return Texts.encode(self._codes, self._values)
 
 
 def joined(parts: Iterable[Rows], count: int) -> Rows:

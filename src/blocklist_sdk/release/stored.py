@@ -19,7 +19,7 @@ import secrets
 import shutil
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -59,7 +59,7 @@ _IN_PLACE: Final = "number", "entry", "since", "until", "last"
 _ROWS_AT_A_TIME: Final = 1 << 17
 """Of so many rows a few columns fit in a processor's cache."""
 
-_UNHASHED_MAX: Final = 4
+_UNHASHED_MAX: Final = 2
 """So many parts wait to be hashed, at most."""
 
 _COUNTS_BYTES: Final = 4 * SLOTS
@@ -208,8 +208,9 @@ class BaseWriter:
             raise self._not_as_many()
         if not len(part):
             return
+        texts: dict[str, Any] = {name: column.put(start, getattr(part, name)) for name, column in self._texts.items()}
         if self._tree is None:
-            self._unhashed.append(self._hasher.submit(self._maker.add, part))
+            self._unhashed.append(self._hasher.submit(self._maker.add, replace(part, **texts)))
         for name in NUMERIC_COLUMNS:
             if name != "last":
                 self._file.write(name, start, getattr(part, name))
@@ -219,8 +220,6 @@ class BaseWriter:
                 self._file.write("last", at, self._file.column("number")[at : min(at + _ROWS_AT_A_TIME, start)])
         if self._has_ranges:
             self._file.write("last", start, part.last)
-        for name, texts in self._texts.items():
-            texts.put(start, getattr(part, name))
         self._highest_entry = max(self._highest_entry, int(part.entry.max()))
         self._latest_since_ms = max(self._latest_since_ms, int(part.since.max()))
         while len(self._unhashed) > _UNHASHED_MAX:
@@ -245,9 +244,10 @@ class BaseWriter:
             if self._start != self._count:
                 raise self._not_as_many()
             names = _IN_PLACE if self._has_ranges else _IN_PLACE[:-1]
-            texts = {name: text_column(texts.texts()) for name, texts in self._texts.items()}
+            texts = {name: texts.texts() for name, texts in self._texts.items()}
             self._texts.clear()
-            self._rows = rows_from_table(self._file.finish(names, texts))
+            table = self._file.finish(names, {name: text_column(column) for name, column in texts.items()})
+            self._rows = rows_from_table(table, {name: column.values for name, column in texts.items()})
             self._flush()
         return self._rows
 
@@ -273,7 +273,7 @@ class BaseWriter:
         # A system reports an error of the disk to one of them only.
         for flush in self._flushes:
             flush.result()
-        return open_list(self._directory)
+        return open_list(self._directory, rows=self.rows())
 
 
 def write_overlay(directory: Path, layers: LayeredRows, tree: Tree, *, is_flushed: bool = True) -> None:
@@ -313,15 +313,19 @@ def link_files(source: Path, directory: Path, names: tuple[str, ...]) -> None:
             sync_file(directory / name)
 
 
-def open_list(directory: Path) -> StoredList:
+def open_list(directory: Path, *, rows: Rows | None = None) -> StoredList:
     """Map a list; takes about a millisecond whatever its size.
+
+    Args:
+        directory: where it is.
+        rows: the rows of its base, if they are mapped already.
 
     Raises:
         OSError, KeyError, ValueError, pyarrow.ArrowException: its files are missing or damaged.
     """
     about: Mapping[bytes, bytes] = map_table(directory / _NODES).schema.metadata
     facts = BaseFacts(about[_BASE].decode(), int(about[_HIGHEST]), int(about[_LATEST]))
-    base = rows_from_table(map_table(directory / ROWS))
+    base = rows_from_table(map_table(directory / ROWS)) if rows is None else rows
     overlay = Overlay.none()
     if (directory / _PUTS).exists():
         dropped = map_table(directory / _DROPPED)

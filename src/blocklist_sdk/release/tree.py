@@ -289,15 +289,16 @@ class TreeMaker:
         self._leaves: list[tuple[Int64s, NDArray[np.int8]]] = []
         self._hashes: list[bytes] = []
         self._slots: list[tuple[Int64s, NDArray[np.int8], NDArray[np.uint32]]] = []
+        self._words: dict[str, int] = {}
         self._texts: dict[str, dict[str, int]] = {name: {} for name in TEXT_COLUMNS}
         self._rows = 0
 
     def add(self, rows: Rows) -> None:
         """Add rows that follow those before, in canonical order."""
-        words = words_of(rows)
         for name, counts in self._texts.items():
             for text, count in _counted(getattr(rows, name)).items():
                 counts[text] = counts.get(text, 0) + count
+        words = {name: self._words_of(getattr(rows, name)) for name in TEXT_COLUMNS}
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             part = slice(start, min(start + _ROWS_AT_A_TIME, len(rows)))
             count = part.stop - part.start
@@ -307,6 +308,13 @@ class TreeMaker:
             records[:already] = self._open
             _fill_records(records[already:], rows, part, words)
             self._close_leaves(records, rows.number[part], is_end=False)
+
+    def _words_of(self, texts: Texts) -> NDArray[np.uint64]:
+        """What stands for each text of a column; worked out once, since every part has the same."""
+        for text in texts.values:
+            if text not in self._words:
+                self._words[text] = word(text)
+        return np.array([self._words[text] for text in texts.values], np.uint64)
 
     def _room(self, count: int) -> NDArray[Any]:
         """Records to fill; the same memory again, since fresh memory costs more than filling it."""
