@@ -48,18 +48,15 @@ _MULTIPLIERS: Final = range(1 << 12, 1 << 13)
 
 _NUMBER_BITS: Final = LARGEST.bit_length()
 
-_CELLS_PER_PART: Final = 1 << 19
-"""With their numbers, six megabytes, they fit in a processor's cache. A multiple of `_BLOCK`."""
+_CELLS_PER_PART: Final = 1 << 16
+"""With their numbers, a megabyte, they fit in a processor's cache, and a home in a part has 16 bits. A multiple of
+`_BLOCK`."""
 
 _NUMBERS_AT_A_TIME: Final = 1 << 18
-"""As many as such a part has."""
+"""They are sorted by parts; of the longest lists, each part gets a dozen of them."""
 
 _CELL: Final = "cell"
 """The column of a table on disk."""
-
-_HALF_BITS: Final = 10
-_HALF_MASK: Final = (1 << _HALF_BITS) - 1
-"""Half the bits of a home in a part."""
 
 _WORKERS: Final = 2
 """numpy releases the interpreter lock, so parts are filled side by side."""
@@ -237,7 +234,8 @@ def fill(table: Cells, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
         mine = np.concatenate([contents[start[i] : start[i + 1]] for start in starts])
         begin, end = i * _CELLS_PER_PART, (i + 1) * _CELLS_PER_PART if i + 1 < parts else count
         home = homes.of(mine >> KIND_BITS) - begin
-        order = _order(home)
+        # numpy sorts 16 bits in linear time.
+        order = np.argsort(home.astype(np.uint16), kind="stable")
         home, mine = home[order], mine[order]
         row = np.arange(len(mine))
         at = np.maximum.accumulate(home - row) + row
@@ -256,12 +254,6 @@ def fill(table: Cells, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
         filled = list(pool.map(fill_part, range(parts)))
     waiting = [part for part in filled if part is not None]
     return len(waiting) == parts and _settle(table, waiting, count)
-
-
-def _order(homes: Int64s) -> NDArray[np.intp]:
-    """The order that sorts homes of a part; numpy sorts 16 bits in linear time."""
-    low = np.argsort((homes & _HALF_MASK).astype(np.uint16), kind="stable")
-    return low[np.argsort((homes >> _HALF_BITS).astype(np.uint16)[low], kind="stable")]
 
 
 def _settle(table: Cells, waiting: Sequence[tuple[Int64s, int]], count: int) -> bool:
