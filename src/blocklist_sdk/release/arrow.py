@@ -74,7 +74,12 @@ def column(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     found = table.column(name)
     if found.type != kind:
         raise Malformed(f"the file's column {name!r} is {found.type}, not {kind}")
-    return found.combine_chunks()
+    return _as_one(found)
+
+
+def _as_one(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; Arrow would copy also what is one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def int64s(table: pa.Table, name: str, kind: pa.DataType = pa.int64()) -> Int64s:  # noqa: B008
@@ -105,7 +110,7 @@ def texts(table: pa.Table, name: str) -> Texts:
     _reject_nulls(found, name)
     if not len(found):
         return Texts.repeat("", 0)
-    array = found.unify_dictionaries().combine_chunks()
+    array = _as_one(found.unify_dictionaries())
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0)
     # Before a single text becomes a Python object.
@@ -117,7 +122,8 @@ def texts(table: pa.Table, name: str) -> Texts:
         raise Malformed(f"the file's column {name!r} holds text that is not UTF-8") from error
     if None in values:
         raise Malformed(f"the file's column {name!r} has a null in its dictionary")
-    return Texts.encode(np.asarray(array.indices), values)
+    few = len(values) <= np.iinfo(np.uint8).max
+    return Texts.encode(np.asarray(array.indices.cast(pa.uint8()) if few else array.indices), values)
 
 
 def _reject_nulls(array: pa.Array | pa.ChunkedArray, name: str) -> None:

@@ -6,7 +6,7 @@ before it is decoded (`parquet_bounds`), and its rows while they are.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Delta, Removals
 from blocklist_sdk.release.parquet_bounds import check_contents, check_footer_size
 from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, checked, concatenated, is_sorted, joined
+from blocklist_sdk.release.stored import BaseWriter, StoredList
 
 _PUT, _REMOVE = "put", "remove"
 
@@ -61,18 +62,63 @@ def read_snapshot(path: Path, *, rows: int | None = None) -> Rows:
     Raises:
         Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
+    with _opened_snapshot(path, rows=rows) as (file, wanted):
+        found = joined(_parts(file, wanted), file.metadata.num_rows)
+    # Arrow would keep what it decoded into, for the next file.
+    pa.default_memory_pool().release_unused()
+    found.validate_together()
+    return found
+
+
+def read_base(path: Path, directory: Path, *, rows: int, beside: Callable[[Rows], None] | None = None) -> StoredList:
+    """Read a snapshot into a base on disk: what is decoded goes there at once, so memory is taken for texts only.
+
+    Args:
+        path: the file.
+        directory: an empty directory, or one without the files of a base.
+        rows: how many rows the signed index says that it has.
+        beside: what to do with the rows, mapped from the disk, while their tree is still made.
+
+    Raises:
+        Malformed: as for `read_snapshot`; then the directory has a part of a base.
+        OSError: the disk refused to take the base.
+    """
+    with BaseWriter(directory, rows) as writer:
+        for part in _snapshot_parts(path, rows=rows):
+            writer.add(part)
+            del part  # before the next one is decoded
+        pa.default_memory_pool().release_unused()
+        found = writer.rows()
+        found.validate_together()
+        if beside is not None:
+            beside(found)
+        return writer.finish()
+
+
+def _snapshot_parts(path: Path, *, rows: int) -> Iterator[Rows]:
+    """The rows of a snapshot, in parts. What whoever asks does with them raises nothing here."""
+    with _opened_snapshot(path, rows=rows) as (file, wanted):
+        yield from _parts(file, wanted)
+
+
+@contextlib.contextmanager
+def _opened_snapshot(path: Path, *, rows: int | None) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
     with _opened(path, rows_max=ROWS_MAX if rows is None else rows) as (file, wanted):
         count = file.metadata.num_rows
         if rows is not None and count != rows:
             raise Malformed(f"{path.name} has {count:,} rows, but the index says {rows:,}")
         # Also where there is not one row, the columns must be right.
         from_table(file.schema_arrow.empty_table().select(wanted))
-        batches = file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)
-        found = joined(checked(from_table(pa.Table.from_batches([batch])) for batch in batches), count)
-    # Arrow would keep what it decoded into, for the next file.
-    pa.default_memory_pool().release_unused()
-    found.validate_together()
-    return found
+        yield file, wanted
+
+
+def _parts(file: pq.ParquetFile, wanted: list[str]) -> Iterator[Rows]:
+    """The rows of a snapshot, in parts, each checked before it is handed on."""
+    return checked(map(_from_batch, file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)))
+
+
+def _from_batch(batch: pa.RecordBatch) -> Rows:
+    return from_table(pa.Table.from_batches([batch]))
 
 
 def write_delta(delta: Delta, path: Path) -> None:

@@ -92,7 +92,11 @@ def _used(codes: NDArray[np.integer], count: int) -> list[int]:
     """Which of `count` codes occur."""
     if count <= _FEW:
         return [code for code in range(count) if (codes == code).any()]
-    return np.flatnonzero(np.bincount(codes, minlength=count)).tolist()
+    counts = np.zeros(count, np.int64)
+    # In parts, since numpy counts 64-bit integers only.
+    for start in range(0, len(codes), _ROWS_AT_A_TIME):
+        counts += np.bincount(codes[start : start + _ROWS_AT_A_TIME], minlength=count)
+    return np.flatnonzero(counts).tolist()
 
 
 def code_type(count: int) -> type[np.uint8] | type[np.uint16] | type[np.uint32]:
@@ -221,7 +225,7 @@ class Rows:
             raise Malformed("the release holds a range that ends before it starts")
         if bool((entry < 1).any()):
             raise Malformed("the release holds an entry id below 1")
-        if not _are_moments(since) or not _are_moments(until[until != FOREVER_MS]):
+        if not _are_moments(since) or not _are_moments(np.where(until == FOREVER_MS, 0, until)):
             raise Malformed("the release holds a moment that is not a whole second between the years 1970 and 9999")
         if bool((until <= since).any()):
             raise Malformed("the release holds an entry that ends before it begins")
@@ -237,7 +241,11 @@ def _is_scope(scope: str) -> bool:
 
 
 def _are_moments(values: Int64s) -> bool:
-    return not len(values) or bool(values.min() >= 0 and values.max() <= LATEST_MS and not (values % 1000).any())
+    if not len(values):
+        return True
+    seconds = values // 1000
+    # Multiplying is quicker than finding remainders.
+    return bool(values.min() >= 0 and values.max() <= LATEST_MS and (seconds * 1000 == values).all())
 
 
 def is_sorted(number: Int64s, last: Int64s, entry: Int64s) -> bool:
@@ -292,6 +300,7 @@ def checked(parts: Iterable[Rows]) -> Iterator[Rows]:
                 known.update(getattr(part, name).values)
                 check_distinct_texts(name, len(known))
         yield part
+        del part  # before the next one is decoded
 
 
 def _key(rows: Rows, at: int) -> tuple[int, int, int]:
@@ -314,6 +323,50 @@ def distinct(values: Int64s) -> Int64s:
     return found
 
 
+class JoinedTexts:
+    """A text column whose rows come in parts."""
+
+    def __init__(self, count: int) -> None:
+        """Takes how many rows there will be. Memory for them is taken once there is a second text."""
+        self._count = count
+        self._place: dict[str, int] = {}
+        self._values: list[str] = []
+        self._codes: Codes | None = None
+
+    def put(self, at: int, texts: Texts) -> Texts:
+        """Put rows in their place.
+
+        Args:
+            at: how many rows there are before them.
+            texts: their texts.
+
+        Returns:
+            The same texts; those that were put before are the same objects, so that many parts take memory for one.
+        """
+        place = self._place
+        code = np.array([place.setdefault(value, len(place)) for value in texts.values], np.uint32)
+        self._values.extend(texts.values[i] for i in np.flatnonzero(code >= len(self._values)).tolist())
+        shared = Texts(texts.codes, tuple(self._values[i] for i in code.tolist()))
+        if len(place) <= 1:
+            return shared
+        narrow = code_type(len(place))
+        if self._codes is None:
+            self._codes = np.zeros(self._count, narrow)
+        self._codes = self._codes.astype(narrow, copy=False)
+        here = self._codes[at : at + len(texts.codes)]
+        if len(code) == 1:
+            here[:] = code[0]
+        else:
+            np.take(code.astype(narrow), texts.codes, out=here, mode="clip")
+        return shared
+
+    def texts(self) -> Texts:
+        """The column, in canonical form."""
+        if self._codes is None:
+            return Texts.repeat(self._values[0] if self._values else "", self._count)
+        return Texts.encode(self._codes, self._values)
+
+
 def joined(parts: Iterable[Rows], count: int) -> Rows:
     """The parts of a list as one; but for the part that is on its way, no row is in memory twice.
 
@@ -329,30 +382,42 @@ def joined(parts: Iterable[Rows], count: int) -> Rows:
     except (ValueError, MemoryError) as error:
         raise Malformed(f"the release declares {count} rows, which this machine cannot hold") from error
     last = integers["number"]
-    codes: dict[str, Codes] = {name: np.empty(count, np.uint8) for name in TEXT_COLUMNS}
-    places: dict[str, dict[str, int]] = {name: {} for name in TEXT_COLUMNS}
-    start = 0
-    for part in parts:
+    texts = {name: JoinedTexts(count) for name in TEXT_COLUMNS}
+    for start, part in placed(parts, count):
         here = slice(start, start + len(part))
-        start = here.stop
-        if start > count:
-            break
         for name, column in integers.items():
             column[here] = getattr(part, name)
         if part.has_ranges and last is integers["number"]:
             last = last.copy()
         if last is not integers["number"]:
             last[here] = part.last
-        for name, place in places.items():
-            texts: Texts = getattr(part, name)
-            code = np.array([place.setdefault(value, len(place)) for value in texts.values], np.uint32)
-            codes[name] = codes[name].astype(code_type(len(place)), copy=False)
-            codes[name][here] = code[texts.codes]
+        for name, text in texts.items():
+            text.put(start, getattr(part, name))
+    columns: dict[str, Any] = {**integers, "last": last}
+    columns |= {name: text.texts() for name, text in texts.items()}
+    return Rows(**columns)
+
+
+def placed(parts: Iterable[Rows], count: int) -> Iterator[tuple[int, Rows]]:
+    """The parts of a list that have rows, each with how many rows there are before it.
+
+    Args:
+        parts: one after the other.
+        count: how many rows they have together.
+
+    Raises:
+        Malformed: they have more or fewer.
+    """
+    start = 0
+    for part in parts:
+        if start + len(part) > count:
+            start = -1
+            break
+        if len(part):
+            yield start, part
+        start += len(part)
     if start != count:
         raise Malformed(f"the release does not have the {count} rows that it declares")
-    columns: dict[str, Any] = {**integers, "last": last}
-    columns |= {name: Texts.encode(codes[name], list(place)) for name, place in places.items()}
-    return Rows(**columns)
 
 
 def concatenated(parts: Sequence[Rows]) -> Rows:

@@ -17,20 +17,33 @@ is, or whether its files are as they were written: whoever keeps a list keeps le
 import os
 import secrets
 import shutil
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import sync_file
-from blocklist_sdk.release.arrow_files import map_table, rows_from_table, rows_to_table, write_table
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.arrow_files import (
+    ColumnFile,
+    map_table,
+    rows_from_table,
+    rows_to_table,
+    text_column,
+    write_table,
+)
 from blocklist_sdk.release.layers import BaseFacts, LayeredRows, Overlay
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Rows
-from blocklist_sdk.release.tree import HASH_BYTES, SLOTS, Nodes, Tree
+from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, JoinedTexts, Rows, Texts
+from blocklist_sdk.release.tree import HASH_BYTES, SLOTS, Nodes, Tree, TreeMaker
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 ROWS: Final = "rows.arrow"
 _NODES, _TEXTS = "nodes.arrow", "texts.arrow"
@@ -39,6 +52,15 @@ _CHANGED_NODES, _CHANGED_TEXTS = "changed-nodes.arrow", "changed-texts.arrow"
 
 BASE_FILES: Final = ROWS, _NODES, _TEXTS
 OVERLAY_FILES: Final = _PUTS, _DROPPED, _CHANGED_NODES, _CHANGED_TEXTS
+
+_IN_PLACE: Final = "number", "entry", "since", "until", "last"
+"""The integers, in the order in which they stand in the file; the last one only if there are ranges."""
+
+_ROWS_AT_A_TIME: Final = 1 << 17
+"""Of so many rows a few columns fit in a processor's cache."""
+
+_UNHASHED_MAX: Final = 2
+"""So many parts wait to be hashed, at most."""
 
 _COUNTS_BYTES: Final = 4 * SLOTS
 _BASE, _HIGHEST, _LATEST, _ROOT, _COUNT = b"base", b"highest", b"latest", b"root", b"rows"
@@ -107,22 +129,151 @@ def write_base(directory: Path, rows: Rows, *, tree: Tree | None = None) -> Stor
         Malformed: as for `Tree.of`.
         OSError: the disk refused.
     """
-    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+    with BaseWriter(directory, len(rows), tree=tree) as writer:
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            writer.add(_part(rows, slice(start, start + _ROWS_AT_A_TIME)))
+        return writer.finish()
 
-    with ThreadPoolExecutor(1) as pool:
-        # The largest file goes to the disk while the tree is made.
-        written = pool.submit(write_table, rows_to_table(rows), directory / ROWS)
-        made = Tree.of(rows) if tree is None else tree
-        facts = BaseFacts.of(rows, base_id=secrets.token_hex(8))
-        about = _about(made) | {
-            _BASE: facts.base_id,
-            _HIGHEST: str(facts.highest_entry),
-            _LATEST: str(facts.latest_since_ms),
+
+def _part(rows: Rows, part: slice) -> Rows:
+    """Some rows one after the other, as views; with all texts of the list."""
+    columns: dict[str, Any] = {name: getattr(rows, name)[part] for name in NUMERIC_COLUMNS}
+    if not rows.has_ranges:
+        columns["last"] = columns["number"]
+    columns |= {name: Texts(getattr(rows, name).codes[part], getattr(rows, name).values) for name in TEXT_COLUMNS}
+    return Rows(**columns)
+
+
+class BaseWriter:
+    """Writes a base whose rows come in parts: each goes straight into its place on the disk.
+
+    ::
+
+        with BaseWriter(directory, count) as writer:
+            for part in parts:
+                writer.add(part)
+            rows = writer.rows()        # mapped, while the last parts are still hashed
+            stored = writer.finish()
+
+    Beside that, one thread makes the tree of the parts that have been added, and another has the disk write them.
+    """
+
+    def __init__(self, directory: Path, count: int, *, tree: Tree | None = None) -> None:
+        """Begin a base.
+
+        Args:
+            directory: an empty directory, or one without the files of a base.
+            count: how many rows there will be.
+            tree: their tree, if it is known.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+        self._directory = directory
+        self._count = count
+        self._start = 0
+        self._texts = {name: JoinedTexts(count) for name in TEXT_COLUMNS}
+        self._has_ranges = False
+        self._highest_entry = self._latest_since_ms = 0
+        self._tree = tree
+        self._maker = TreeMaker()
+        self._file = ColumnFile(directory / ROWS, _IN_PLACE, count)
+        self._hasher, self._disk = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._unhashed: deque[Future[None]] = deque()
+        self._flushes: list[Future[None]] = []
+        self._rows: Rows | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hasher.shutdown(cancel_futures=True)
+        self._disk.shutdown(cancel_futures=True)
+        self._file.close()
+
+    def add(self, part: Rows) -> None:
+        """Add rows that follow those before, in canonical order.
+
+        Raises:
+            Malformed: there are more than were announced.
+            OSError: the disk refused.
+        """
+        start = self._start
+        self._start += len(part)
+        if self._start > self._count:
+            raise self._not_as_many()
+        if not len(part):
+            return
+        texts: dict[str, Any] = {name: column.put(start, getattr(part, name)) for name, column in self._texts.items()}
+        if self._tree is None:
+            self._unhashed.append(self._hasher.submit(self._maker.add, replace(part, **texts)))
+        for name in NUMERIC_COLUMNS:
+            if name != "last":
+                self._file.write(name, start, getattr(part, name))
+        if part.has_ranges and not self._has_ranges:
+            self._has_ranges = True
+            for at in range(0, start, _ROWS_AT_A_TIME):
+                self._file.write("last", at, self._file.column("number")[at : min(at + _ROWS_AT_A_TIME, start)])
+        if self._has_ranges:
+            self._file.write("last", start, part.last)
+        self._highest_entry = max(self._highest_entry, int(part.entry.max()))
+        self._latest_since_ms = max(self._latest_since_ms, int(part.since.max()))
+        while len(self._unhashed) > _UNHASHED_MAX:
+            self._unhashed.popleft().result()
+        if all(flush.done() for flush in self._flushes):
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushes.append(self._disk.submit(self._file.flush))
+
+    def _not_as_many(self) -> Malformed:
+        return Malformed(f"the release does not have the {self._count} rows that it declares")
+
+    def rows(self) -> Rows:
+        """The rows, once all have been added, mapped; perhaps before their tree is made.
+
+        Raises:
+            Malformed: there are fewer than were announced.
+            OSError: the disk refused.
+        """
+        if self._rows is None:
+            if self._start != self._count:
+                raise self._not_as_many()
+            names = _IN_PLACE if self._has_ranges else _IN_PLACE[:-1]
+            texts = {name: texts.texts() for name, texts in self._texts.items()}
+            self._texts.clear()
+            table = self._file.finish(names, {name: text_column(column) for name, column in texts.items()})
+            self._rows = rows_from_table(table, {name: column.values for name, column in texts.items()})
+            self._flush()
+        return self._rows
+
+    def finish(self) -> StoredList:
+        """Write what is left, durably.
+
+        Raises:
+            Malformed: as `rows`; or as for `Tree.of`.
+            OSError: the disk refused.
+        """
+        self.rows()
+        for each in self._unhashed:
+            each.result()
+        tree = Tree(*self._maker.made()) if self._tree is None else self._tree
+        about = _about(tree) | {
+            _BASE: secrets.token_hex(8),
+            _HIGHEST: str(self._highest_entry),
+            _LATEST: str(self._latest_since_ms),
         }
-        write_table(_nodes_to(made.base.with_nodes(made.patch)).replace_schema_metadata(about), directory / _NODES)
-        write_table(_texts_to(made.texts), directory / _TEXTS)
-        written.result()
-    return open_list(directory)
+        nodes = _nodes_to(tree.base.with_nodes(tree.patch) if len(tree.patch) else tree.base)
+        write_table(nodes.replace_schema_metadata(about), self._directory / _NODES)
+        write_table(_texts_to(tree.texts), self._directory / _TEXTS)
+        # A system reports an error of the disk to one of them only.
+        for flush in self._flushes:
+            flush.result()
+        return open_list(self._directory, rows=self.rows())
 
 
 def write_overlay(directory: Path, layers: LayeredRows, tree: Tree, *, is_flushed: bool = True) -> None:
@@ -162,15 +313,19 @@ def link_files(source: Path, directory: Path, names: tuple[str, ...]) -> None:
             sync_file(directory / name)
 
 
-def open_list(directory: Path) -> StoredList:
+def open_list(directory: Path, *, rows: Rows | None = None) -> StoredList:
     """Map a list; takes about a millisecond whatever its size.
+
+    Args:
+        directory: where it is.
+        rows: the rows of its base, if they are mapped already.
 
     Raises:
         OSError, KeyError, ValueError, pyarrow.ArrowException: its files are missing or damaged.
     """
     about: Mapping[bytes, bytes] = map_table(directory / _NODES).schema.metadata
     facts = BaseFacts(about[_BASE].decode(), int(about[_HIGHEST]), int(about[_LATEST]))
-    base = rows_from_table(map_table(directory / ROWS))
+    base = rows_from_table(map_table(directory / ROWS)) if rows is None else rows
     overlay = Overlay.none()
     if (directory / _PUTS).exists():
         dropped = map_table(directory / _DROPPED)

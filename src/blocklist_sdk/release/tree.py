@@ -61,6 +61,13 @@ _LEAVES_CHECKED_AT_A_TIME: Final = 1 << 9
 _WORKERS: Final = 2
 """numpy and hashlib release the interpreter lock."""
 
+_FEW: Final = 8
+"""So few codes are counted one by one, which is quicker than all at once."""
+
+_EXPONENT_AT: Final = 52
+_EXPONENT_OF_HALF: Final = 1022
+"""The exponent of a 64-bit float is above its lowest 52 bits (IEEE 754), and that of 1 is 1023: its first bit."""
+
 Counts = NDArray[np.int64]
 Hashes = NDArray[np.uint8]
 
@@ -147,10 +154,9 @@ class Tree:
         Raises:
             Malformed: two texts of a column have the same word, which nobody meets by chance.
         """
-        texts = {name: _counted(getattr(rows, name)) for name in TEXT_COLUMNS}
-        _check_words(texts)
-        nodes, root = _made(_Whole(rows))
-        return cls(nodes, Nodes.none(), texts, len(rows), root)
+        maker = TreeMaker()
+        maker.add(rows)
+        return cls(*maker.made())
 
     def updated(self, after: LayeredRows, changes: Difference) -> "Tree":
         """The tree of the list that changes lead to; takes time by the changes.
@@ -209,10 +215,20 @@ def _check_words(texts: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _counted(texts: Texts) -> dict[str, int]:
+    return {value: number for value, number in zip(texts.values, _counts(texts), strict=True) if number}
+
+
+def _counts(texts: Texts) -> list[int]:
+    """How many rows have each text."""
+    codes = texts.codes
+    if len(texts.values) == 1:
+        return [len(codes)]
+    if len(texts.values) <= _FEW:
+        return [int(np.count_nonzero(codes == code)) for code in range(len(texts.values))]
     count = np.zeros(len(texts.values), np.int64)
-    for start in range(0, len(texts.codes), 1 << 20):
-        count += np.bincount(texts.codes[start : start + (1 << 20)], minlength=len(count))
-    return {value: number for value, number in zip(texts.values, count.tolist(), strict=True) if number}
+    for start in range(0, len(codes), 1 << 20):
+        count += np.bincount(codes[start : start + (1 << 20)], minlength=len(count))
+    return count.tolist()
 
 
 def _recounted(counts: Mapping[str, int], *, gone: Sequence[Texts], come: Sequence[Texts]) -> dict[str, int]:
@@ -237,62 +253,303 @@ def leaf_hashes(rows: Rows, begin: Positions, end: Positions) -> Hashes:
         begin: where the rows of each leaf begin, ascending.
         end: where they end.
     """
-    sha256 = hashlib.sha256
     found: list[bytes] = []
-    words = {name: np.array([word(text) for text in getattr(rows, name).values], np.uint64) for name in TEXT_COLUMNS}
+    words = words_of(rows)
     at = 0
     while at < len(begin):
         # Whole leaves, as many as fit, at least one.
         upto = max(at + 1, int(np.searchsorted(end, begin[at] + _ROWS_AT_A_TIME, "right")))
         start, stop = int(begin[at]), int(end[upto - 1])
-        data = _records(rows, slice(start, stop), words).data.cast("B")
-        bounds = zip(
-            ((begin[at:upto] - start) * _RECORD_BYTES).tolist(),
-            ((end[at:upto] - start) * _RECORD_BYTES).tolist(),
-            strict=True,
-        )
-        found += [sha256(data[low:high]).digest() for low, high in bounds]
+        records = np.empty((stop - start, _WORDS), "<u8")
+        _fill_records(records, rows, slice(start, stop), words)
+        found.append(_hashes(records, begin[at:upto] - start, end[at:upto] - start))
         at = upto
-    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, HASH_BYTES)
+    return _as_hashes(found)
 
 
-def _records(rows: Rows, part: slice, words: Mapping[str, NDArray[np.uint64]]) -> NDArray[Any]:
+def words_of(rows: Rows) -> dict[str, NDArray[np.uint64]]:
+    """What stands for each text of each column."""
+    return {name: np.array([word(text) for text in getattr(rows, name).values], np.uint64) for name in TEXT_COLUMNS}
+
+
+def _fill_records(records: NDArray[Any], rows: Rows, part: slice, words: Mapping[str, NDArray[np.uint64]]) -> None:
     """Rows as records of nine little-endian words."""
-    records = np.empty((part.stop - part.start, _WORDS), "<u8")
     for i, name in enumerate(NUMERIC_COLUMNS):
         records[:, i] = getattr(rows, name)[part]
     for i, name in enumerate(TEXT_COLUMNS):
         texts: Texts = getattr(rows, name)
         records[:, 5 + i] = words[name][0] if len(texts.values) == 1 else words[name][texts.codes[part]]
-    return records
 
 
-# Nodes
+def _hashes(records: NDArray[Any], begin: Positions, end: Positions) -> bytes:
+    """The hashes of leaves, from their records."""
+    sha256, data = hashlib.sha256, records.data.cast("B")
+    bounds = zip((begin * _RECORD_BYTES).tolist(), (end * _RECORD_BYTES).tolist(), strict=True)
+    return b"".join([sha256(data[low:high]).digest() for low, high in bounds])
 
 
-class _Whole:
-    """A list of which nothing is hashed yet."""
+def _as_hashes(found: Sequence[bytes]) -> Hashes:
+    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, HASH_BYTES)
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
 
-    def touched(self, start: Int64s, bits: Int64s) -> NDArray[np.bool_]:
-        """Which parts have changed: all."""
-        return np.ones(len(start), np.bool_)
+# Whole lists
 
-    def counts(self, start: Int64s, level: int, was: NDArray[np.bool_]) -> Counts:
-        """The rows in each slot of nodes."""
-        return _slot_counts(self._rows.number, start, level)
 
-    def known(self, key: Int64s, was: NDArray[np.bool_]) -> "_Known":
-        """What is known of nodes: nothing."""
-        return _Known.nothing()
+class TreeMaker:
+    """Makes the tree of a list whose rows come in parts, in one pass.
 
-    def hashes(self, start: Int64s, bits: Int64s) -> Hashes:
-        """The hashes of leaves, which ascend."""
-        begin = np.searchsorted(self._rows.number, start)
-        end = np.searchsorted(self._rows.number, start + (1 << bits))
-        return leaf_hashes(self._rows, begin, end)
+    In any 65 rows one after the other the first and the last differ in a highest bit. Halves of the number line that
+    hold all of them have more bits than that, and too many rows. So the leaf of a row has as many bits as the least of
+    those, over the 65 times 65 rows that the row is among, and is known as soon as 64 more rows are.
+    """
+
+    def __init__(self) -> None:
+        """A list without rows, so far."""
+        self._before: Int64s = np.empty(0, np.int64)
+        self._open: NDArray[Any] = np.empty((0, _WORDS), "<u8")
+        self._records: NDArray[Any] = np.empty((0, _WORDS), "<u8")
+        self._leaves: list[tuple[Int64s, NDArray[np.int8]]] = []
+        self._hashes: list[bytes] = []
+        self._slots: list[tuple[Int64s, NDArray[np.int8], NDArray[np.uint32]]] = []
+        self._words: dict[str, int] = {}
+        self._texts: dict[str, dict[str, int]] = {name: {} for name in TEXT_COLUMNS}
+        self._rows = 0
+
+    def add(self, rows: Rows) -> None:
+        """Add rows that follow those before, in canonical order."""
+        for name, counts in self._texts.items():
+            for text, count in _counted(getattr(rows, name)).items():
+                counts[text] = counts.get(text, 0) + count
+        words = {name: self._words_of(getattr(rows, name)) for name in TEXT_COLUMNS}
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = slice(start, min(start + _ROWS_AT_A_TIME, len(rows)))
+            count = part.stop - part.start
+            self._rows += count
+            already = len(self._open)
+            records = self._room(already + count)
+            records[:already] = self._open
+            _fill_records(records[already:], rows, part, words)
+            self._close_leaves(records, rows.number[part], is_end=False)
+
+    def _words_of(self, texts: Texts) -> NDArray[np.uint64]:
+        """What stands for each text of a column; worked out once, since every part has the same."""
+        for text in texts.values:
+            if text not in self._words:
+                self._words[text] = word(text)
+        return np.array([self._words[text] for text in texts.values], np.uint64)
+
+    def _room(self, count: int) -> NDArray[Any]:
+        """Records to fill; the same memory again, since fresh memory costs more than filling it."""
+        if len(self._records) < count:
+            self._records = np.empty((count + _ROWS_AT_A_TIME, _WORDS), "<u8")
+        return self._records[:count]
+
+    def _close_leaves(self, records: NDArray[Any], fresh: Int64s, *, is_end: bool) -> None:
+        """Hash the leaves that are sure to be whole.
+
+        Args:
+            records: those of the rows that are in no leaf yet, fresh ones included.
+            fresh: the numbers of the fresh ones.
+            is_end: whether no rows follow.
+        """
+        before = self._before
+        number = np.concatenate((before, self._open[:, 0].view(np.int64), fresh))
+        bits = _leaf_bits(number)[len(before) :]
+        number = number[len(before) :]
+        # The leaf of a row is sure once all the windows that the row is in are.
+        sure = len(number) if is_end else len(number) - LEAF_ROWS
+        if sure <= 0:
+            self._open = records.copy()
+            return
+        bits = bits[:sure]
+        wide = bits.astype(np.int64)
+        first = number[:sure] >> wide << wide
+        is_begin = np.append(True, first[1:] != first[:-1])
+        begin = np.flatnonzero(is_begin)
+        end = sure if is_end else int(begin[-1])
+        begin = begin if is_end else begin[:-1]
+        self._leaves.append((first[begin], bits[begin]))
+        self._hashes.append(_hashes(records, begin, np.append(begin[1:], end)[: len(begin)]))
+        self._count_slots(number[:end], bits[:end], is_begin[:end])
+        self._open = records[end:].copy()
+        self._before = np.concatenate((before, number[:end]))[-LEAF_ROWS:]
+
+    def _count_slots(self, number: Int64s, bits: NDArray[np.int8], is_begin: NDArray[np.bool_]) -> None:
+        """Count the rows of leaves by slots of the nodes that the leaves are part of."""
+        if not len(number):
+            return
+        level = _level_of(bits)
+        shift = level.astype(np.int64) * _SLOT_BITS
+        slot = number >> shift
+        begin = np.flatnonzero(is_begin | np.append(True, slot[1:] != slot[:-1]))
+        count = np.diff(begin, append=len(number)).astype(np.uint32)
+        self._slots.append((slot[begin] << shift[begin], level[begin], count))
+
+    def made(self) -> tuple[Nodes, Nodes, dict[str, dict[str, int]], int, bytes]:
+        """Make the nodes above the leaves; returns what a `Tree` is made of.
+
+        Raises:
+            Malformed: two texts of a column have the same word, which nobody meets by chance.
+        """
+        texts = {name: dict(sorted(counts.items(), key=_by_bytes)) for name, counts in self._texts.items()}
+        _check_words(texts)
+        if len(self._open):
+            self._close_leaves(self._open, np.empty(0, np.int64), is_end=True)
+        start, bits = _columns(self._leaves, 2)
+        slot_start, slot_level, slot_count = _columns(self._slots, 3)
+        nodes, root = _above(
+            start, _level_of(bits.astype(np.int8)), _as_hashes(self._hashes), slot_start, slot_level, slot_count
+        )
+        return nodes, Nodes.none(), texts, self._rows, root
+
+
+def _by_bytes(item: tuple[str, int]) -> bytes:
+    return item[0].encode()
+
+
+def _columns(parts: list[Any], count: int) -> tuple[NDArray[Any], ...]:
+    none = np.empty(0, np.int64)
+    return tuple(np.concatenate([none, *(part[i] for part in parts)]) for i in range(count))
+
+
+def _leaf_bits(number: Int64s) -> NDArray[np.int8]:
+    """How many bits the leaf of each row has, as far as these rows show it.
+
+    Args:
+        number: the rows' numbers, ascending.
+    """
+    count = len(number)
+    # Of windows that would begin before the first row or end after the last, nothing is known.
+    windows = np.full(count + LEAF_ROWS, NUMBER_BITS + 1, np.int8)
+    if count > LEAF_ROWS:
+        differ = (number[:-LEAF_ROWS] ^ number[LEAF_ROWS:]).astype(np.float64)
+        # A float's exponent is the place of its highest bit.
+        windows[LEAF_ROWS:count] = np.maximum((differ.view(np.int64) >> _EXPONENT_AT) - _EXPONENT_OF_HALF, 0)
+    width = 1
+    while 2 * width <= LEAF_ROWS + 1:
+        windows = np.minimum(windows[:-width], windows[width:])
+        width *= 2
+    least = np.minimum(windows[:count], windows[LEAF_ROWS + 1 - width :][:count])
+    bits: NDArray[np.int8] = np.maximum(least - np.int8(1), 0).astype(np.int8)
+    return bits
+
+
+def _level_of(bits: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The level of the nodes that leaves of so many bits are part of."""
+    level: NDArray[np.int8] = np.minimum(bits >> 2, _TOP // _SLOT_BITS).astype(np.int8)
+    return level
+
+
+def _above(
+    leaf_start: Int64s,
+    leaf_level: NDArray[np.int8],
+    leaf_hash: Hashes,
+    slot_start: Int64s,
+    slot_level: NDArray[np.int8],
+    slot_count: NDArray[Any],
+) -> tuple[Nodes, bytes]:
+    """The nodes above leaves, from the lowest level up, and the root's hash.
+
+    Args:
+        leaf_start: the first number of each leaf, ascending.
+        leaf_level: the level of the nodes that it is part of.
+        leaf_hash: its hash.
+        slot_start: the first number of each slot of such nodes that leaves have rows in.
+        slot_level: its level.
+        slot_count: how many rows they are.
+    """
+    below = _MadeLevel.nothing()
+    made: list[tuple[int, _MadeLevel]] = []
+    for level in range(_TOP // _SLOT_BITS + 1):
+        mine, slots = leaf_level == level, slot_level == level
+        if not len(below.start) and not mine.any() and level < _TOP // _SLOT_BITS:
+            continue
+        below = _MadeLevel.of(
+            level,
+            np.concatenate((leaf_start[mine], below.start)),
+            np.concatenate((leaf_hash[mine], below.hash)),
+            np.concatenate((slot_start[slots], below.start)),
+            np.concatenate((slot_count[slots].astype(np.int64), below.counts.sum(axis=1))),
+        )
+        made.append((level, below))
+    nodes = _joined([(each.start + level, each.counts, each.size, each.parts) for level, each in made])
+    return nodes, below.hash[0].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeLevel:
+    """The nodes of one level.
+
+    Attributes:
+        start: their first numbers, ascending.
+        counts: the rows in each of their slots.
+        size: how many parts each has.
+        parts: the hashes of those.
+        hash: their own hashes.
+    """
+
+    start: Int64s
+    counts: NDArray[np.uint32]
+    size: Int64s
+    parts: Hashes
+    hash: Hashes
+
+    @classmethod
+    def nothing(cls) -> Self:
+        none = np.empty(0, np.int64)
+        hashes = np.empty((0, HASH_BYTES), np.uint8)
+        return cls(none, np.empty((0, SLOTS), np.uint32), none, hashes, hashes)
+
+    @classmethod
+    def of(cls, level: int, part: Int64s, hashes: Hashes, slot: Int64s, count: Int64s) -> Self:
+        """The nodes that some parts and slots are in.
+
+        Args:
+            level: theirs.
+            part: the first number of each part, in any order.
+            hashes: its hash.
+            slot: the first number of each slot with rows.
+            count: how many.
+        """
+        order = np.argsort(part, kind="stable")
+        part, hashes = part[order], hashes[order]
+        bits = (level + 1) * _SLOT_BITS
+        node = part >> bits << bits
+        begin = np.flatnonzero(np.append(True, node[1:] != node[:-1])[: len(node)])
+        start = node[begin] if len(node) else np.zeros(1, np.int64)
+        size = np.diff(begin, append=len(node)) if len(node) else np.zeros(1, np.int64)
+        counts = np.zeros((len(start), SLOTS), np.uint32)
+        at = np.searchsorted(start, slot >> bits << bits)
+        counts[at, (slot >> level * _SLOT_BITS) & (SLOTS - 1)] = count
+        return cls(start, counts, size, hashes, _node_hashes(hashes, size))
+
+
+def _node_hashes(parts: Hashes, size: Positions) -> Hashes:
+    """The hash of each node, from the hashes of its parts and how many it has."""
+    data, low, found = parts.tobytes(), 0, []
+    for high in (np.cumsum(size) * HASH_BYTES).tolist():
+        found.append(hashlib.sha256(_NODE + data[low:high]).digest())
+        low = high
+    return _as_hashes(found)
+
+
+def _joined(levels: Sequence[tuple[Int64s, NDArray[Any], Int64s, Hashes]]) -> Nodes:
+    """Nodes of several levels as one: their keys, counts, how many parts each has, and the parts' hashes."""
+    key = np.concatenate([key for key, _, _, _ in levels])
+    order = np.argsort(key, kind="stable")
+    count = np.concatenate([size for _, _, size, _ in levels])
+    source = np.cumsum(count) - count
+    begin = np.append(0, np.cumsum(count[order]))
+    at = np.repeat(source[order] - begin[:-1], count[order]) + np.arange(begin[-1])
+    return Nodes(
+        key[order],
+        np.concatenate([counts for _, counts, _, _ in levels])[order].astype(np.uint32),
+        begin,
+        np.concatenate([parts for _, _, _, parts in levels])[at],
+    )
+
+
+# Changes
 
 
 class _Changed:
@@ -376,11 +633,6 @@ class _Known:
     key: Int64s
     count: Counts
     hashes: Hashes
-
-    @classmethod
-    def nothing(cls) -> Self:
-        none = np.empty(0, np.int64)
-        return cls(none, none, np.empty((0, HASH_BYTES), np.uint8))
 
     def find(self, key: Int64s) -> tuple[Positions, NDArray[np.bool_]]:
         """Where parts are, and whether they are there."""
@@ -477,17 +729,13 @@ class _Level:
         """Each part has 2 to the power of so many numbers."""
         return (self.level + 1) * _SLOT_BITS - self.parts.halvings.astype(np.int64)
 
-    def node_hashes(self) -> Hashes:
-        """The hash of each node."""
-        end = np.cumsum(np.bincount(self.parts.node, minlength=len(self.start))) * HASH_BYTES
-        data, low, found = self.hashes.tobytes(), 0, []
-        for high in end.tolist():
-            found.append(hashlib.sha256(_NODE + data[low:high]).digest())
-            low = high
-        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, HASH_BYTES)
+    @property
+    def sizes(self) -> Int64s:
+        """How many parts each node has."""
+        return np.bincount(self.parts.node, minlength=len(self.start))
 
 
-def _made(source: _Whole | _Changed) -> tuple[Nodes, bytes]:
+def _made(source: _Changed) -> tuple[Nodes, bytes]:
     """Make the nodes of a list that have changed; returns them, and the root's hash."""
     levels = list(_levels(source))
     _hash_leaves(levels, source)
@@ -496,12 +744,13 @@ def _made(source: _Whole | _Changed) -> tuple[Nodes, bytes]:
         if below is not None:
             at = np.flatnonzero(each.is_fresh & each.is_node)
             each.hashes[at] = below[1][np.searchsorted(below[0], each.part_start[at])]
-        below = each.start, each.node_hashes()
+        below = each.start, _node_hashes(each.hashes, each.sizes)
     assert below is not None
-    return _nodes(levels), below[1][0].tobytes()
+    nodes = _joined([(each.start + each.level, each.counts, each.sizes, each.hashes) for each in levels])
+    return nodes, below[1][0].tobytes()
 
 
-def _levels(source: _Whole | _Changed) -> Iterator[_Level]:
+def _levels(source: _Changed) -> Iterator[_Level]:
     """From the root down, the nodes that have changed, and what they consist of now."""
     start, was = np.zeros(1, np.int64), np.ones(1, np.bool_)
     for level in range(_TOP // _SLOT_BITS, -1, -1):
@@ -524,7 +773,7 @@ def _levels(source: _Whole | _Changed) -> Iterator[_Level]:
         start = made.part_start[below]
 
 
-def _hash_leaves(levels: Sequence[_Level], source: _Whole | _Changed) -> None:
+def _hash_leaves(levels: Sequence[_Level], source: _Changed) -> None:
     """Fill in the hashes of the leaves that have changed, on all levels."""
     at = [np.flatnonzero(each.is_fresh & ~each.is_node) for each in levels]
     start = np.concatenate([each.part_start[some] for each, some in zip(levels, at, strict=True)])
@@ -536,21 +785,6 @@ def _hash_leaves(levels: Sequence[_Level], source: _Whole | _Changed) -> None:
     for each, some in zip(levels, at, strict=True):
         each.hashes[some] = hashes[done : done + len(some)]
         done += len(some)
-
-
-def _nodes(levels: Sequence[_Level]) -> Nodes:
-    key = np.concatenate([each.start + each.level for each in levels])
-    order = np.argsort(key, kind="stable")
-    count = np.concatenate([np.bincount(each.parts.node, minlength=len(each.start)) for each in levels])
-    source = np.cumsum(count) - count
-    begin = np.append(0, np.cumsum(count[order]))
-    at = np.repeat(source[order] - begin[:-1], count[order]) + np.arange(begin[-1])
-    return Nodes(
-        key[order],
-        np.concatenate([each.counts for each in levels])[order].astype(np.uint32),
-        begin,
-        np.concatenate([each.hashes for each in levels])[at],
-    )
 
 
 # Checks

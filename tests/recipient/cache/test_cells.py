@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.numbers.e164 import LARGEST
+from blocklist_sdk.recipient.cache import cells as cells_module
 from blocklist_sdk.recipient.cache import lookup as answers_module
 from blocklist_sdk.recipient.cache.cells import (
     _BLOCK,
@@ -25,6 +26,7 @@ from blocklist_sdk.recipient.cache.cells import (
 )
 from blocklist_sdk.recipient.cache.kinds import UNDECIDED
 from blocklist_sdk.recipient.cache.lookup import CELLS, NumberLookup, answer_tables
+from blocklist_sdk.release.arrow_files import map_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
@@ -260,3 +262,37 @@ def test_two_generations_of_one_release_have_their_own_secrets() -> None:
     rows = rows_of(LOW + np.arange(0, 2_000, 19))
     one, other = (answer_tables(rows, published_ms=0)[CELLS].schema.metadata for _ in range(2))
     assert one[b"mask"] != other[b"mask"]
+
+
+@given(
+    numbers=st.sets(st.integers(1, 10**15 - 1), max_size=400).map(lambda found: np.array(sorted(found), np.int64)),
+    numbers_at_a_time=st.integers(1, 50),
+)
+def test_a_table_made_in_parts_finds_every_number(
+    tmp_path_factory: pytest.TempPathFactory, numbers: Int64s, numbers_at_a_time: int
+) -> None:
+    """In memory and in a file; also those that found no cell in their part of it."""
+    kinds = (np.arange(len(numbers)) % 8_000).astype(np.uint16)
+    path = tmp_path_factory.mktemp("cells") / "cells.arrow"
+    drawn: list[Homes] = []
+
+    def about(homes: Homes) -> dict[bytes, str]:
+        drawn.append(homes)
+        return {b"prime": str(homes.prime)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells_module, "_CELLS_PER_PART", _BLOCK)
+        patch.setattr(cells_module, "_NUMBERS_AT_A_TIME", numbers_at_a_time)
+        tables = [fill_cells(numbers, kinds)]
+        assert cells_module.write_cells(path, numbers, kinds, about=about)
+    kept = map_table(path)
+    assert kept.schema.metadata[b"prime"] == str(drawn[0].prime).encode()
+    tables.append((kept.column("cell").chunk(0).to_numpy(zero_copy_only=True), drawn[0]))
+    for table in tables:
+        assert table is not None
+        cells, homes = table
+        assert len(cells) == cells_module.cells_of(homes)
+        assert np.count_nonzero(cells) == len(numbers)
+        assert find_kinds(cells, homes, numbers, unlisted=8_001).tolist() == kinds.tolist()
+        others = np.setdiff1d(numbers + 1, numbers)
+        assert (find_kinds(cells, homes, others, unlisted=8_001) == 8_001).all()

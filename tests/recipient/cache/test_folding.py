@@ -16,6 +16,8 @@ from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache import generation as generation_module
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.store import Store
+from blocklist_sdk.recipient.changes import Changes
+from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -64,7 +66,11 @@ def names(store: Store) -> set[str]:
     return {path.name for path in (store.directory / "generations").iterdir()}
 
 
-def test_the_same_release_is_in_force_without_an_overlay(store: Store) -> None:
+@pytest.mark.parametrize("rows_at_a_time", [1 << 20, 7])
+def test_the_same_release_is_in_force_without_an_overlay(
+    store: Store, rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation_module, "_ROWS_AT_A_TIME", rows_at_a_time)
     before = in_force(store)
     assert before.overlay_share > 0
     assert store.fold(before)
@@ -159,6 +165,25 @@ def test_killed_at_any_moment(store: Store) -> None:
         step += 1
     assert step > 10
     assert in_force(store).is_whole()
+
+
+def serials_of_changes(store: Store, since: int) -> tuple[bool, list[int]]:
+    """Whether only overlays were compared, and the entries that are gone."""
+    pair = store.open_pair(ReleaseId(1, since), in_force(store))
+    assert pair is not None
+    assert pair[1].about == in_force(store).about
+    changes = Changes(*pair, lambda: Rules(frozenset(), {}))
+    return pair[0].shares_base(pair[1]), [change.entry.entry for change in changes]
+
+
+def test_changes_across_a_fold_are_those_of_overlays(store: Store) -> None:
+    assert serials_of_changes(store, 1) == (True, [2])
+    assert store.fold(in_force(store))
+    assert serials_of_changes(store, 1) == (True, [2])
+    commit(store, 3, hold=frozenset({ReleaseId(1, 1)}))
+    assert serials_of_changes(store, 2) == (True, [3])
+    # Further back, all rows are compared.
+    assert serials_of_changes(store, 1) == (False, [2, 3])
 
 
 def test_held_releases_stay(store: Store) -> None:

@@ -174,7 +174,7 @@ def test_a_failed_write_of_the_rows_changes_nothing(store: Store, monkeypatch: p
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(generation_module, "answer_tables", full)
+    monkeypatch.setattr(generation_module, "write_answers", full)
     with pytest.raises(StorageFailed):
         commit(store, 2)
     monkeypatch.undo()

@@ -8,14 +8,16 @@ Whoever publishes a list picks its numbers, and could pick them to fall into one
 are drawn anew for each table and stay on this machine; and a table with a long run of full cells is never kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from pathlib import Path
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.release.arrow_files import ColumnFile
 from blocklist_sdk.release.rows import Int64s
 
 KIND_BITS: Final = 13
@@ -46,8 +48,15 @@ _MULTIPLIERS: Final = range(1 << 12, 1 << 13)
 
 _NUMBER_BITS: Final = LARGEST.bit_length()
 
-_NUMBERS_PER_PART: Final = 400_000
-"""With their part of the table, six megabytes, they fit in a processor's cache."""
+_CELLS_PER_PART: Final = 1 << 16
+"""With their numbers, a megabyte, they fit in a processor's cache, and a home in a part has 16 bits. A multiple of
+`_BLOCK`."""
+
+_NUMBERS_AT_A_TIME: Final = 1 << 18
+"""They are sorted by parts; of the longest lists, each part gets a dozen of them."""
+
+_CELL: Final = "cell"
+"""The column of a table on disk."""
 
 _WORKERS: Final = 2
 """numpy releases the interpreter lock, so parts are filled side by side."""
@@ -95,7 +104,7 @@ class Homes:
 def fill_cells(
     numbers: Int64s, kinds: Kinds, *, draw: Callable[[int], Homes] = Homes.drawn_for
 ) -> tuple[Int64s, Homes] | None:
-    """Make the table.
+    """Make the table in memory.
 
     Args:
         numbers: distinct numbers of at most 15 digits.
@@ -107,10 +116,72 @@ def fill_cells(
     """
     for _ in range(_DRAWS):
         homes = draw(len(numbers))
-        cells = _fill(numbers, kinds, homes)
-        if cells is not None and not _has_full_block(cells, np.arange(len(cells) // _BLOCK)):
+        cells = np.zeros(cells_of(homes), np.int64)
+        if fill(_InMemory(cells), numbers, kinds, homes):
             return cells, homes
     return None
+
+
+def cells_of(homes: Homes) -> int:
+    """How many cells a table has: one for each home, and room for the last run."""
+    return homes.prime + _LONGEST_RUN + 2
+
+
+class Cells(Protocol):
+    """Where a table is made: in memory, or in a file."""
+
+    def write(self, at: int, cells: Int64s) -> None:
+        """Set cells from a position on; called from several threads at once, for other cells each."""
+
+    def all(self) -> Int64s:
+        """Every cell as it is now; not written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InMemory:
+    cells: Int64s
+
+    def write(self, at: int, cells: Int64s) -> None:
+        self.cells[at : at + len(cells)] = cells
+
+    def all(self) -> Int64s:
+        return self.cells
+
+
+@dataclass(frozen=True, slots=True)
+class _InFile:
+    file: ColumnFile
+
+    def write(self, at: int, cells: Int64s) -> None:
+        self.file.write(_CELL, at, cells)
+
+    def all(self) -> Int64s:
+        return self.file.column(_CELL)
+
+
+def write_cells(path: Path, numbers: Int64s, kinds: Kinds, *, about: Callable[[Homes], Mapping[bytes, str]]) -> bool:
+    """Make the table as an Arrow file, durably; each part of it goes there as soon as it is full.
+
+    Args:
+        path: the file; replaced.
+        numbers: as for `fill_cells`.
+        kinds: the same.
+        about: the table's metadata, by its homes.
+
+    Returns:
+        False if each of several draws makes a long run; then the file is not one.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    for _ in range(_DRAWS):
+        homes = Homes.drawn_for(len(numbers))
+        with ColumnFile(path, (_CELL,), cells_of(homes)) as file:
+            if fill(_InFile(file), numbers, kinds, homes):
+                file.finish((_CELL,), metadata=about(homes))
+                file.flush()
+                return True
+    return False
 
 
 def _has_full_block(cells: Int64s, blocks: Int64s, *, written: Int64s | None = None) -> bool:
@@ -134,59 +205,72 @@ def _has_full_block(cells: Int64s, blocks: Int64s, *, written: Int64s | None = N
     return bool(len(left))
 
 
-def _fill(numbers: Int64s, kinds: Kinds, homes: Homes) -> Int64s | None:
-    """Put each number into the first free cell from its home on; None if one would go further than the longest run.
+def fill(table: Cells, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
+    """Put each number into the first free cell from its home on; False if that makes a long run of full cells.
 
-    The table is filled in parts, side by side, since a part fits in a processor's cache. Numbers that find no free cell
-    up to the end of their part wait until all parts are filled.
+    The table is made in parts, side by side, each in order, and each written once: sorted by home, a number takes its
+    home, or else the cell after the number before it. Numbers that find no free cell up to the end of their part wait
+    until all parts are written.
+
+    Args:
+        table: where to make it; `cells_of(homes)` cells, all of them empty.
+        numbers: as for `fill_cells`.
+        kinds: the same.
+        homes: where each number belongs.
     """
-    cells = np.zeros(homes.prime + _LONGEST_RUN + 2, np.int64)
-    parts = max(1, len(numbers) // _NUMBERS_PER_PART)
-    ends = [-(-homes.prime * (i + 1) // parts) for i in range(parts)]
+    count = cells_of(homes)
+    parts = -(-homes.prime // _CELLS_PER_PART)
     contents = np.empty(len(numbers), np.int64)
 
     def sort_some(start: int) -> Int64s:
         """Put the contents of some cells in order of their parts; returns where those of each part begin."""
-        some = slice(start, start + _NUMBERS_PER_PART)
-        part = (homes.of(numbers[some]) * parts // homes.prime).astype(np.uint16)
+        some = slice(start, start + _NUMBERS_AT_A_TIME)
+        part = (homes.of(numbers[some]) // _CELLS_PER_PART).astype(np.uint16)
         contents[some] = ((numbers[some] << KIND_BITS) | kinds[some])[np.argsort(part, kind="stable")]
         return start + np.cumsum(np.append(0, np.bincount(part, minlength=parts)))
 
-    def fill_part(i: int) -> tuple[Int64s, Int64s]:
+    def fill_part(i: int) -> tuple[Int64s, int] | None:
+        """Write a part; returns the contents that found no cell in it, and where it ends. None if it has a long run."""
         mine = np.concatenate([contents[start[i] : start[i + 1]] for start in starts])
-        return _settle(cells, mine, homes.of(mine >> KIND_BITS), end=ends[i])
+        begin, end = i * _CELLS_PER_PART, (i + 1) * _CELLS_PER_PART if i + 1 < parts else count
+        home = homes.of(mine >> KIND_BITS) - begin
+        # numpy sorts 16 bits in linear time.
+        order = np.argsort(home.astype(np.uint16), kind="stable")
+        home, mine = home[order], mine[order]
+        row = np.arange(len(mine))
+        at = np.maximum.accumulate(home - row) + row
+        fits = int(np.searchsorted(at, end - begin - (end == count)))
+        cells = np.zeros(end - begin, np.int64)
+        cells[at[:fits]] = mine[:fits]
+        if int((at - home).max(initial=0)) >= _LONGEST_RUN or _has_full_block(cells, np.arange(len(cells) // _BLOCK)):
+            return None
+        table.write(begin, cells)
+        return mine[fits:], end
 
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        starts = list(pool.map(sort_some, range(0, max(1, len(numbers)), _NUMBERS_PER_PART)))
-        waiting = list(pool.map(fill_part, range(parts)))
-    left, at = (np.concatenate(column) for column in zip(*waiting, strict=True))
-    left, _ = _settle(cells, left, at, end=len(cells) - 1)
-    return None if len(left) else cells
+        starts = list(pool.map(sort_some, range(0, max(1, len(numbers)), _NUMBERS_AT_A_TIME)))
+        filled = list(pool.map(fill_part, range(parts)))
+    waiting = [part for part in filled if part is not None]
+    return len(waiting) == parts and _settle(table, waiting, count)
 
 
-def _settle(cells: Int64s, contents: Int64s, at: Int64s, *, end: int) -> tuple[Int64s, Int64s]:
-    """Let all contents try their cell before `end`, then the next, and so on; if several want the same, one gets it.
-
-    Returns:
-        The contents that got no cell, and the cell that each would try next.
-    """
-    waiting: list[tuple[Int64s, Int64s]] = []
-    for _ in range(_LONGEST_RUN):
-        if not len(contents):
-            break
-        if int(at.max()) >= end:
-            beyond = at >= end
-            waiting.append((contents[beyond], at[beyond]))
-            contents, at = contents[~beyond], at[~beyond]
-        free = cells[at] == 0
-        cells[at[free]] = contents[free]
-        lost = cells[at] != contents
-        contents, at = contents[lost], at[lost] + 1
-    waiting.append((contents, at))
-    none, nowhere = (np.concatenate(column) for column in zip(*waiting, strict=True))
-    return none, nowhere
+def _settle(table: Cells, waiting: Sequence[tuple[Int64s, int]], count: int) -> bool:
+    """Let contents try a cell, then the next, and so on; False if that makes a long run."""
+    cells = table.all()
+    settled: list[int] = []
+    for contents, end in waiting:
+        at = end
+        for content in contents:
+            while at < count - 1 and cells[at]:
+                at += 1
+            if at == count - 1 or at - end >= _LONGEST_RUN:
+                return False
+            table.write(at, np.array([content], np.int64))
+            settled.append(at // _BLOCK)
+    blocks = np.unique(np.array(settled, np.int64))
+    return not _has_full_block(cells, blocks[blocks < len(cells) // _BLOCK])
 
 
 def cells_to_write(cells: Int64s, homes: Homes, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:

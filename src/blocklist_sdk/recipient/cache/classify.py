@@ -96,11 +96,16 @@ def classify(rows: Rows, published_ms: int, from_ms: int) -> Classified:
 
     if single is not None:
         # A number of its own that a range covers as well: whichever of the two goes first decides.
-        at = np.searchsorted(first, number, "right") - 1
-        inside = np.flatnonzero((at >= 0) & (depth[at] != 0))
-        own = order.deciding_alone(_without(single, again))
-        own[several] = deciding
-        key[inside] = keys.of_deciding(order.first_of(own[inside], segment[at[inside]]))
+        left_out = again - np.arange(len(again))
+        for start in range(0, len(number), _ROWS_AT_A_TIME):
+            at = np.searchsorted(first, number[start : start + _ROWS_AT_A_TIME], "right") - 1
+            inside = np.flatnonzero((at >= 0) & (depth[at] != 0))
+            around, inside = segment[at[inside]], start + inside
+            own = order.deciding_alone(single[inside + np.searchsorted(left_out, inside, "right")])
+            place = np.searchsorted(several, inside)
+            has_several = several.take(place, mode="clip") == inside if len(several) else np.zeros(len(own), np.bool_)
+            own[has_several] = deciding[place[has_several]]
+            key[inside] = keys.of_deciding(order.first_of(own, around))
 
     kind_of, table = keys.number(keys.counts(key) + keys.counts(segment_key))
     segment_kinds = kind_of[segment_key]

@@ -5,8 +5,9 @@ next release has the same files of the base, linked, and an overlay of its own.
 """
 
 import contextlib
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -20,8 +21,9 @@ import pyarrow as pa
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_files
 from blocklist_sdk.errors import BlocklistError, Malformed
+from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.recipient.cache.covering import CoveringRows
-from blocklist_sdk.recipient.cache.lookup import CHANGED_ANSWER_FILES, NumberLookup, answer_tables
+from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
 from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.records import Entry, Scope
@@ -30,11 +32,12 @@ from blocklist_sdk.release.digest import digest, kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, entry_at
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, distinct, entry_at
 from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
     ROWS,
+    BaseWriter,
     StoredList,
     link_files,
     open_list,
@@ -65,6 +68,9 @@ release, and making a base costs once: with 3 % the two are about the same over 
 
 _OVERLAY_SHARE_MAX: Final = 0.1
 """With more, the base is made anew at once: nobody folds here, or much has changed at a time."""
+
+_ROWS_AT_A_TIME: Final = 1 << 20
+"""Rows that are folded at a time take about 50 MB."""
 
 _CHECKED_ROWS: Final = 80_000
 """A piece of the rows has about so many: four megabytes, as a piece of other files."""
@@ -108,12 +114,15 @@ class NextList:
     Attributes:
         layers: its rows. If they have the base of the generation in force, only an overlay is written.
         tree: its digest tree.
-        changes: how it differs from the list in force; not looked at where a base is written.
+        changes: how it differs from the list in force, or from that of `base`; not looked at where a base is written.
+        base: a generation that was written with its base but is not in force: its files are linked. None if the
+            generation in force may have that base.
     """
 
     layers: LayeredRows
     tree: Tree
     changes: Difference
+    base: "Generation | None" = None
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
@@ -138,9 +147,11 @@ def write_generation(
         signed: signed metadata that later proves that the release is the authority's, by file name.
         before: the generation in force.
     """
-    # A release may have been published ahead of this clock, and is asked from now on.
-    published_ms = times.to_ms(about.published_at)
-    from_ms = min(published_ms, times.to_ms(times.now()))
+    if listed.base is not None and not len(listed.layers.overlay):
+        write_generation_again(directory, listed.base, about, signed)
+        return
+    before = before if listed.base is None else listed.base
+    published_ms, from_ms = _moments(about)
     changed = None if before is None else _changed_answers(before, listed, published_ms, from_ms)
     if before is None or changed is None:
         _write_base(directory, listed, published_ms, from_ms)
@@ -161,6 +172,71 @@ def write_generation(
     files |= {name: describe(directory / name) for name in fresh}
     pieces |= {name: piece_hashes(directory / name) for name in fresh if name not in _BY_TREE}
     _write_documents(directory, about, files, pieces, signed, unflushed=flushed)
+
+
+def _moments(about: About) -> tuple[int, int]:
+    """When a release was published, and from when on answers have to be right, in milliseconds since 1970 UTC."""
+    published_ms = times.to_ms(about.published_at)
+    # A release may have been published ahead of this clock, and is asked from now on.
+    return published_ms, min(published_ms, times.to_ms(times.now()))
+
+
+def write_base_generation(
+    directory: Path,
+    about: About,
+    read: Callable[[Callable[[Rows], None]], object],
+    *,
+    signed: Mapping[str, bytes] = MappingProxyType({}),
+) -> "Generation":
+    """Write a generation that is all base into an empty directory, durably, while its rows are read; and open it.
+
+    Args:
+        directory: the empty directory.
+        about: its release.
+        read: writes a base into the directory, and calls what it is given with the rows, once they are mapped.
+        signed: signed metadata, as for `write_generation`.
+    """
+    published_ms, from_ms = _moments(about)
+    pieces: dict[str, list[str]] = {}
+
+    def write_beside(rows: Rows) -> None:
+        write_table(range_table(rows), directory / _RANGES)
+        write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
+        pieces.update({name: piece_hashes(directory / name) for name in (_RANGES, *ANSWER_FILES)})
+
+    read(write_beside)
+    files = {path.name: describe(path) for path in directory.iterdir()}
+    pieces |= {name: piece_hashes(directory / name) for name in files.keys() - pieces.keys() - _BY_TREE}
+    _write_documents(directory, about, files, pieces, signed, unflushed=())
+    return Generation.open(directory)
+
+
+def write_folded_generation(directory: Path, generation: "Generation") -> None:
+    """Write the same release as a base of its own into an empty directory, durably; part by part.
+
+    Raises:
+        Malformed: the generation is damaged: its rows do not have the digest of the release.
+    """
+    layers, about = generation.layers, generation.about
+
+    def read(beside: Callable[[Rows], None]) -> None:
+        with BaseWriter(directory, len(layers)) as writer:
+            for part in _parts_of(layers):
+                writer.add(part)
+            beside(writer.rows())
+            writer.finish()
+
+    folded = write_base_generation(directory, about, read, signed=generation.all_signed())
+    if not folded.is_piece_whole(0):
+        raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
+
+
+def _parts_of(layers: LayeredRows) -> Iterator[Rows]:
+    """The rows of a list, a part at a time."""
+    number = layers.base.number
+    bounds = [0, *distinct(number[_ROWS_AT_A_TIME::_ROWS_AT_A_TIME]).tolist(), LARGEST + 1]
+    for first, end in itertools.pairwise(bounds):
+        yield layers.near(np.array([first]), np.array([end - 1]))
 
 
 def write_generation_again(
@@ -203,8 +279,7 @@ def _write_base(directory: Path, listed: NextList, published_ms: int, from_ms: i
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(write_base, directory, rows, tree=tree)
         write_table(range_table(rows), directory / _RANGES)
-        for name, table in answer_tables(rows, published_ms=published_ms, from_ms=from_ms).items():
-            write_table(table, directory / name)
+        write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
         written.result()
 
 
@@ -330,6 +405,12 @@ class Generation:
         """
         with self._damage():
             return Tree.of(self.rows) if self._stored is None else self._stored.tree
+
+    def shares_base(self, other: "Generation") -> bool:
+        """Whether another generation has the same base, so that only overlays tell the two apart."""
+        if self.is_of_earlier_format or other.is_of_earlier_format:
+            return False
+        return self.layers.facts.base_id == other.layers.facts.base_id
 
     @property
     def overlay_share(self) -> float:

@@ -3,7 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +19,16 @@ from blocklist_sdk.recipient.cache.cells import (
     kind_finder,
     layered_kind_finder,
     numbers_in,
+    write_cells,
 )
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
+from blocklist_sdk.release.arrow_files import write_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.cache.classify import Classified
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
@@ -53,16 +59,43 @@ def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) 
         published_ms: when it was published, in milliseconds since 1970 UTC.
         from_ms: the moment from which on the answers have to be right; None for the publication.
     """
-    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
-
-    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
-    found = classify(rows, published_ms, from_ms)
+    found, from_ms = _classified(rows, published_ms, from_ms)
     cells, homes = fill_cells(found.numbers, found.kinds) or (np.zeros(2, np.int64), _IN_ROWS)
     return {
         CELLS: _Cells(cells, homes).to_table(),
         _SEGMENTS: _segment_table(found.segment_first, found.segment_kinds),
         _KINDS: _kind_table(found.table, from_ms),
     }
+
+
+def write_answers(directory: Path, rows: Rows, *, published_ms: int, from_ms: int | None = None) -> None:
+    """Write the files that `answer_tables` gives the tables of, durably, without taking memory for the largest.
+
+    Args:
+        directory: where there are none of them.
+        rows: as for `answer_tables`.
+        published_ms: the same.
+        from_ms: the same.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    found, from_ms = _classified(rows, published_ms, from_ms)
+    if not write_cells(directory / CELLS, found.numbers, found.kinds, about=_about):
+        write_table(_Cells(np.zeros(2, np.int64), _IN_ROWS).to_table(), directory / CELLS)
+    write_table(_segment_table(found.segment_first, found.segment_kinds), directory / _SEGMENTS)
+    write_table(_kind_table(found.table, from_ms), directory / _KINDS)
+
+
+def _classified(rows: Rows, published_ms: int, from_ms: int | None) -> "tuple[Classified, int]":
+    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
+
+    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
+    return classify(rows, published_ms, from_ms), from_ms
+
+
+def _about(homes: Homes) -> dict[bytes, str]:
+    return {_PRIME: str(homes.prime), _MULTIPLIER: str(homes.multiplier), _MASK: str(homes.mask)}
 
 
 def _segment_table(first: Int64s, kinds: Kinds) -> pa.Table:
@@ -82,9 +115,7 @@ class _Cells:
 
     def to_table(self) -> pa.Table:
         """As it is kept on disk."""
-        homes = self.homes
-        about = {_PRIME: str(homes.prime), _MULTIPLIER: str(homes.multiplier), _MASK: str(homes.mask)}
-        return pa.table({"cell": self.cells}).replace_schema_metadata(about)
+        return pa.table({"cell": self.cells}).replace_schema_metadata(_about(self.homes))
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:

@@ -45,10 +45,10 @@ from blocklist_sdk.recipient.cache.generation import (
     Generation,
     NextList,
     release_in,
+    write_folded_generation,
     write_generation,
     write_generation_again,
 )
-from blocklist_sdk.release.digest import digest, kind_of
 from blocklist_sdk.release.release_id import ReleaseId
 
 _FORMAT = 1
@@ -337,12 +337,7 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _write_folded(self, staging: Path, generation: Generation) -> None:
-        listed = NextList.of(generation.rows)
-        about = generation.about
-        kind = kind_of(about.digest)
-        if about.digest != (listed.tree.digest if kind == "tree" else digest(generation.rows, kind)):
-            raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
-        write_generation(staging, listed, about, signed=generation.all_signed())
+        write_folded_generation(staging, generation)
         self.access.give_all(staging)
 
     def _switch_to_folded(self, staging: Path, generation: Generation, wait_s: float) -> bool:
@@ -435,6 +430,41 @@ class Store:
         if damage is not None:
             raise damage
         return None
+
+    def open_pair(self, release: ReleaseId, generation: Generation) -> tuple[Generation, Generation] | None:
+        """Two generations to compare: of a release, and of that of the generation in force.
+
+        Where a fold has left two copies of a release, those that share a base are taken, since only what deltas changed
+        has to be looked at then.
+
+        Args:
+            release: the earlier release.
+            generation: the one in force.
+
+        Returns:
+            The earlier one and the later one; None if the earlier one is no longer on this disk.
+
+        Raises:
+            Malformed: it is damaged.
+        """
+        found = self.open_release(release)
+        if found is None:
+            return None
+        copies = [found, *self._other_copies(found)]
+        for later in (generation, *self._other_copies(generation)):
+            for earlier in copies:
+                if earlier.shares_base(later):
+                    return earlier, later
+        return found, generation
+
+    def _other_copies(self, generation: Generation) -> Iterator[Generation]:
+        release = generation.about.release
+        for name in self._names():
+            if name != generation.name and self._release_of(name) == release:
+                with contextlib.suppress(Malformed):
+                    copy = Generation.open(self._generations / name)
+                    if copy.about.digest == generation.about.digest:
+                        yield copy
 
     def disk_bytes(self) -> int:
         """The size of all generations on disk; files that several share count once."""

@@ -4,21 +4,23 @@ By deltas that takes time by what they change, never by the list: only the rows 
 their part of the digest tree is made anew.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.fetch.trust import Trust
-from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_base_generation
 from blocklist_sdk.recipient.sync.admission import rows_of_chain, rows_of_files
 from blocklist_sdk.recipient.sync.planner import FetchPlan
 from blocklist_sdk.recipient.sync.room import within_memory
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.digest_kinds import DigestKind, kind_of
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
-from blocklist_sdk.release.files import read_delta, read_snapshot
-from blocklist_sdk.release.index import FeedIndex, FileRef
+from blocklist_sdk.release.files import read_base, read_delta
+from blocklist_sdk.release.index import FeedIndex, FileRef, Release
 from blocklist_sdk.release.layers import LayeredRows, apply_all
 from blocklist_sdk.release.limits import check_distinct_texts, check_text_bytes
 from blocklist_sdk.release.merge import Delta, Difference, difference
@@ -35,12 +37,22 @@ class Built:
         tree: their digest tree.
         changes: how they differ from the rows in force.
         is_delta: whether deltas alone led there.
+        base: a generation of the snapshot, in the directory of the `Fetch`; None if there was none.
+        since_base: how they differ from its rows.
     """
 
     layers: LayeredRows
     tree: Tree
     changes: Difference
     is_delta: bool
+    base: Generation | None = None
+    since_base: Difference | None = None
+
+    @property
+    def listed(self) -> NextList:
+        """What is put in force."""
+        changes = self.changes if self.since_base is None else self.since_base
+        return NextList(self.layers, self.tree, changes, self.base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +104,29 @@ class Fetch:
 
     def _from_snapshot(self, planned: FetchPlan, snapshot: FileRef, old: Generation | None) -> Built:
         rows_max = rows_of_files(self.index, planned, have=0 if old is None else old.about.rows)
-        rows = read_snapshot(self._download(snapshot), rows=rows_max[0])
-        check_entries(rows, last_entry=self.index.last_entry)
-        deltas = self._deltas(planned, rows_max[1:], have=len(rows))
-        after, tree, _ = self._applied(LayeredRows.of(rows), Tree.of(rows), deltas)
+        base = self._base(snapshot, rows_max[0], offered=self.index.releases[-len(planned.deltas) - 1])
+        deltas = self._deltas(planned, rows_max[1:], have=len(base.layers))
+        after, tree, since_base = self._applied(base.layers, base.tree, deltas)
         changes = difference(Rows.empty() if old is None else old.rows, after.whole())
         if self.continues:
             check_moves(changes)
-        return Built(after, tree, changes, is_delta=False)
+        return Built(after, tree, changes, is_delta=False, base=base, since_base=since_base)
+
+    def _base(self, snapshot: FileRef, rows: int, *, offered: Release) -> Generation:
+        """A generation of the release of a snapshot, which is read straight into it, and which nobody sees yet."""
+        path = self._download(snapshot)
+
+        def read(beside: Callable[[Rows], None]) -> None:
+            def check_first(found: Rows) -> None:
+                check_entries(found, last_entry=self.index.last_entry)
+                beside(found)
+
+            read_base(path, directory, rows=rows, beside=check_first)
+
+        about = About(self.index.feed, offered.serial, offered.digest, rows, offered.published_at)
+        with storage(self.directory):
+            directory = Path(tempfile.mkdtemp(dir=self.directory))
+            return write_base_generation(directory, about, read)
 
     def _deltas(self, planned: FetchPlan, rows_max: Sequence[int], *, have: int) -> list[Delta]:
         deltas: list[Delta] = []

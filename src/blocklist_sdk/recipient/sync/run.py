@@ -20,7 +20,7 @@ from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.recipient.cache.audit_file import NAME as AUDIT_FILE
 from blocklist_sdk.recipient.cache.audit_file import AuditFile
-from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
+from blocklist_sdk.recipient.cache.generation import About, Generation
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, Scrub, SyncState
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
@@ -149,9 +149,10 @@ class Syncer:
             changes = Difference.none()
             refusals: tuple[str, ...] = ()
             if offer.plan.kind != "none":
-                built = self._build(trust, offer)
-                new, changes = built.layers, built.changes
-                refusals = self._all_refusals(offer, notes.before, built)
+                with self.store.workspace() as directory:
+                    built = self._build(trust, offer, directory)
+                    new, changes = built.layers, built.changes
+                    refusals = self._all_refusals(offer, notes.before, built)
         return sync_impact(
             old,
             new,
@@ -215,22 +216,22 @@ class Syncer:
             self._forbid_growth(offer, notes, accept, now)
         if is_scheduled:
             self._forbid_what_kills(offer, state, now)
-        with self._building(offer, notes, now):
-            return self._put_in_force(trust, offer, notes, accept, now, is_accepted=is_accepted)
+        with self._building(offer, notes, now), self.store.workspace() as directory:
+            built = self._build(trust, offer, directory)
+            return self._put_in_force(offer, built, notes, accept, now, is_accepted=is_accepted)
 
     def _put_in_force(
         self,
-        trust: Trust,
         offer: "_Offer",
+        built: Built,
         notes: Notes,
         accept: Acceptance | None,
         now: datetime,
         *,
         is_accepted: bool,
     ) -> SyncResult:
-        """Fetch a release, build it, and switch to it."""
+        """Switch to a release that was built, unless the guard refuses it."""
         state = notes.before
-        built = self._build(trust, offer)
         self._forbid_another_list(offer, state, built)
         reasons = self._refusals(offer, state, built, now)
         if reasons and not (is_accepted and _is_for_content(accept, state)):
@@ -245,8 +246,7 @@ class Syncer:
             signers=offer.signers,
             era=offer.era,
         )
-        listed = NextList(built.layers, built.tree, built.changes)
-        self.store.commit(listed, about, offer.expires, signed=offer.signed, hold=self.held())
+        self.store.commit(built.listed, about, offer.expires, signed=offer.signed, hold=self.held())
         kind: Literal["delta", "snapshot"] = "delta" if built.is_delta else "snapshot"
         return offer.result(kind, built.changes, state=state, now=now)
 
@@ -370,32 +370,32 @@ class Syncer:
         notes.try_to_save(audit_warning=warning)
         return warning
 
-    def _build(self, trust: Trust, offer: "_Offer") -> Built:
+    def _build(self, trust: Trust, offer: "_Offer", directory: Path) -> Built:
+        """Build a release in a directory, which is needed until it is in force."""
         local, planned = offer.local, offer.plan
         before = offer.index.find(local.about.serial) if local else None
         continues = local is not None and before is not None and before.digest == offer.digest
-        with self.store.workspace() as directory:
-            fetched = Fetch(trust, offer.index, directory, continues)
-            try:
-                self._admit(trust, offer, planned)
-                return fetched.build(planned, local)
-            except Malformed as error:
-                # Deltas are applied to what is on this disk, so that is looked at first.
-                is_damaged = local is not None and planned.kind == "delta" and not local.is_whole()
-                other = snapshot_plan(offer.index) if is_damaged else healing_plan(offer.index, planned)
-                if other is None:
-                    raise
-                if is_damaged:
-                    log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
-                else:
-                    log.error(
-                        "the files of feed %s do not lead to its release %s, so others are tried: %s",
-                        self.feed,
-                        offer.release,
-                        error,
-                    )
-                self._admit(trust, offer, other)
-                return fetched.build(other, local)
+        fetched = Fetch(trust, offer.index, directory, continues)
+        try:
+            self._admit(trust, offer, planned)
+            return fetched.build(planned, local)
+        except Malformed as error:
+            # Deltas are applied to what is on this disk, so that is looked at first.
+            is_damaged = local is not None and planned.kind == "delta" and not local.is_whole()
+            other = snapshot_plan(offer.index) if is_damaged else healing_plan(offer.index, planned)
+            if other is None:
+                raise
+            if is_damaged:
+                log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
+            else:
+                log.error(
+                    "the files of feed %s do not lead to its release %s, so others are tried: %s",
+                    self.feed,
+                    offer.release,
+                    error,
+                )
+            self._admit(trust, offer, other)
+            return fetched.build(other, local)
 
     def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
         """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
