@@ -1,10 +1,10 @@
 """Receipts: what recipients did with entries. They come in batches, and each gets a result of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
@@ -30,7 +30,6 @@ class _Listing(NamedTuple):
 
 
 _COLUMNS = (
-    ListingRow.feed,
     ListingRow.entry,
     ListingRow.id,
     ListingRow.case_id,
@@ -57,7 +56,7 @@ def take_receipts(
     """
     own = caller.feeds
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in own})
-    cases_of = cases.lock_cases(session, {row.case_id for row in listings.values()})
+    cases_of = cases.lock_brief(session, {row.case_id for row in listings.values()})
     serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
     recipients = recipient_ids(session)
     known = _known(session, caller, [row.id for row in listings.values()])
@@ -101,10 +100,11 @@ def take_receipts(
         if new.outcome == "recycled" and (case.id not in recycled or routing.is_home(new.feed, case.number)):
             recycled[case.id] = new
     add_all(session, ReceiptRow, fresh)
-    for case_id, new in recycled_receipts.within_bound(
-        session, caller, recycled, cases_of, now=now, settings=settings
-    ).items():
-        case = cases_of[case_id]
+    passing = recycled_receipts.within_bound(session, caller, recycled, cases_of, now=now, settings=settings)
+    cases.store_brief(session, [cases_of.pop(case_id) for case_id in passing])
+    retracted = cases.lock_cases(session, passing)
+    for case_id, new in passing.items():
+        case = retracted[case_id]
         reason = f"according to {caller.name} the number belongs to another subscriber now"
         if routing.is_home(new.feed, case.number):
             retract(session, case, reason, now=now, routing=routing)
@@ -113,7 +113,8 @@ def take_receipts(
             grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
             open_automatic_appeal(session, caller, case, grounds, settings=settings, now=now)
     with session.no_autoflush:  # all changes to cases are written at the end
-        cases.mark_enforced(session, cases_of.values(), recipients, now=now)
+        cases.mark_enforced(session, [*cases_of.values(), *retracted.values()], recipients, now=now)
+    cases.store_brief(session, cases_of.values())
     return items
 
 
@@ -136,11 +137,15 @@ def _reason_to_refuse(
     return None
 
 
-def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
+def _listings(session: Session, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
+    entries: dict[str, set[int]] = {}
+    for feed, entry in keys:
+        entries.setdefault(feed, set()).add(entry)
     found: dict[tuple[str, int], _Listing] = {}
-    for some in cases.in_batches(sorted(keys)):
-        rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
-        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
+    for feed in sorted(entries):  # one by one: for pairs, SQLite takes several times as long
+        for some in cases.in_batches(sorted(entries[feed])):
+            rows = session.execute(select(*_COLUMNS).where(ListingRow.feed == feed, ListingRow.entry.in_(some)))
+            found |= {(feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
     return found
 
 
