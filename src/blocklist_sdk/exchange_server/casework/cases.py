@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import CaseState
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
+from blocklist_sdk.exchange_server.store.bulk import one_of
 from blocklist_sdk.exchange_server.store.database import add_later, change_all
 from blocklist_sdk.exchange_server.store.tables import CaseRow, HistoryRow, ListingRow, ReceiptRow
 from blocklist_sdk.exchange_server.store.trail_lines import Encoded, canonical_json
@@ -77,7 +78,7 @@ class BriefCase:
         before: its columns as they are in the database.
     """
 
-    before: Mapping[str, Any]
+    before: Mapping[Any, Any]
     id: int
     number: int
     state: str
@@ -118,7 +119,9 @@ def lock_cases(session: Session, ids: Collection[int]) -> dict[int, CaseRow]:
     """Cases, locked in the order of their IDs, so that two transactions seldom wait for each other."""
     found: dict[int, CaseRow] = {}
     for some in in_batches(sorted(ids)):
-        rows = session.scalars(select(CaseRow).where(CaseRow.id.in_(some)).order_by(CaseRow.id).with_for_update())
+        rows = session.scalars(
+            select(CaseRow).where(one_of(session, CaseRow.id, some)).order_by(CaseRow.id).with_for_update()
+        )
         found |= {row.id: row for row in rows}
     return found
 
@@ -127,7 +130,9 @@ def lock_brief(session: Session, ids: Collection[int]) -> dict[int, BriefCase]:
     """As `lock_cases`, without what only the ORM needs."""
     found: dict[int, BriefCase] = {}
     for some in in_batches(sorted(ids)):
-        rows = session.execute(select(*_BRIEF).where(CaseRow.id.in_(some)).order_by(CaseRow.id).with_for_update())
+        rows = session.execute(
+            select(*_BRIEF).where(one_of(session, CaseRow.id, some)).order_by(CaseRow.id).with_for_update()
+        )
         found |= {row.id: BriefCase(row._mapping, *row) for row in rows}
     return found
 
@@ -263,14 +268,15 @@ def _answered(session: Session, cases: Collection[int], recipients: Recipients) 
         # Asked for those that are not retracted, SQLite reads all that are not, of every case.
         found = session.execute(
             select(ListingRow.id, ListingRow.case_id, ListingRow.feed, ListingRow.retracted_at).where(
-                ListingRow.case_id.in_(some)
+                one_of(session, ListingRow.case_id, some)
             )
         )
         listings = [row for row in found if row.retracted_at is None]
         answers: dict[int, set[int]] = {}
         for listing, account in session.execute(
             select(ReceiptRow.listing_id, ReceiptRow.account_id).where(
-                ReceiptRow.listing_id.in_([row.id for row in listings]), ReceiptRow.outcome.in_(FINAL_OUTCOMES)
+                one_of(session, ReceiptRow.listing_id, [row.id for row in listings]),
+                ReceiptRow.outcome.in_(FINAL_OUTCOMES),
             )
         ):
             answers.setdefault(listing, set()).add(account)

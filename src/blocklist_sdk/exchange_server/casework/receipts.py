@@ -16,8 +16,9 @@ from blocklist_sdk.exchange_server.casework.decisions import retract
 from blocklist_sdk.exchange_server.casework.intake import CLOCK_SKEW
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
+from blocklist_sdk.exchange_server.store.bulk import one_of
 from blocklist_sdk.exchange_server.store.database import add_all
-from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.exchange_server.store.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
 
 
 class _Listing(NamedTuple):
@@ -102,20 +103,33 @@ def take_receipts(
     add_all(session, ReceiptRow, fresh)
     passing = recycled_receipts.within_bound(session, caller, recycled, cases_of, now=now, settings=settings)
     cases.store_brief(session, [cases_of.pop(case_id) for case_id in passing])
-    retracted = cases.lock_cases(session, passing)
+    recycled_cases = cases.lock_cases(session, passing)
     for case_id, new in passing.items():
-        case = retracted[case_id]
-        reason = f"according to {caller.name} the number belongs to another subscriber now"
-        if routing.is_home(new.feed, case.number):
-            retract(session, case, reason, now=now, routing=routing)
-            grant_open_appeals(session, case, None, reason, now=now)
-        else:
-            grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
-            open_automatic_appeal(session, caller, case, grounds, settings=settings, now=now)
+        _take_effect(session, caller, recycled_cases[case_id], new, now=now, settings=settings, routing=routing)
     with session.no_autoflush:  # all changes to cases are written at the end
-        cases.mark_enforced(session, [*cases_of.values(), *retracted.values()], recipients, now=now)
+        cases.mark_enforced(session, [*cases_of.values(), *recycled_cases.values()], recipients, now=now)
     cases.store_brief(session, cases_of.values())
     return items
+
+
+def _take_effect(
+    session: Session,
+    caller: Caller,
+    case: CaseRow,
+    new: NewReceipt,
+    *,
+    now: datetime,
+    settings: ExchangeSettings,
+    routing: RoutingRules,
+) -> None:
+    """Retract a case whose number has a new owner, or appeal if it is not the number's home operator that says so."""
+    reason = f"according to {caller.name} the number belongs to another subscriber now"
+    if routing.is_home(new.feed, case.number):
+        retract(session, case, reason, now=now, routing=routing)
+        grant_open_appeals(session, case, None, reason, now=now)
+    else:
+        grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
+        open_automatic_appeal(session, caller, case, grounds, settings=settings, now=now)
 
 
 def _reason_to_refuse(
@@ -144,7 +158,9 @@ def _listings(session: Session, keys: Iterable[tuple[str, int]]) -> dict[tuple[s
     found: dict[tuple[str, int], _Listing] = {}
     for feed in sorted(entries):  # one by one: for pairs, SQLite takes several times as long
         for some in cases.in_batches(sorted(entries[feed])):
-            rows = session.execute(select(*_COLUMNS).where(ListingRow.feed == feed, ListingRow.entry.in_(some)))
+            rows = session.execute(
+                select(*_COLUMNS).where(ListingRow.feed == feed, one_of(session, ListingRow.entry, some))
+            )
             found |= {(feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
     return found
 
@@ -153,7 +169,7 @@ def _known(session: Session, caller: Caller, listings: Sequence[int]) -> set[tup
     found: set[tuple[int, int, str]] = set()
     for some in cases.in_batches(listings):
         rows = session.execute(
-            select(*_KEYS).where(ReceiptRow.account_id == caller.id, ReceiptRow.listing_id.in_(some))
+            select(*_KEYS).where(ReceiptRow.account_id == caller.id, one_of(session, ReceiptRow.listing_id, some))
         )
         found |= {(row.listing_id, row.serial, row.outcome) for row in rows}
     return found

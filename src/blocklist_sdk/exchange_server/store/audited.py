@@ -31,7 +31,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     ReportRow,
     SchemaRow,
     WaitingRow,
-    new_salt,
+    new_salts,
 )
 from blocklist_sdk.exchange_server.store.trail_lines import RowKey, canonical, commitment, plain_hash
 
@@ -205,9 +205,10 @@ def is_empty(value: Any) -> bool:
     return any(value == empty and isinstance(value, type(empty)) for empty in _EMPTY)
 
 
-def with_salt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's values with a new salt, unless they have one."""
-    return dict(values) if SALT in values else {**values, SALT: new_salt()}
+def with_salts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The values of rows, each with a new salt unless it has one."""
+    salts = iter(new_salts(len(rows)))
+    return [{**values} if SALT in values else {**values, SALT: next(salts)} for values in rows]
 
 
 IMAGES: Final[Mapping[type[Base], Images]] = {each.row: Images(each) for each in AUDITED}

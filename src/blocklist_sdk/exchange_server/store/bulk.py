@@ -8,8 +8,23 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import JSON, Column, Connection, Dialect, String, Table
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    String,
+    Table,
+    any_,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from blocklist_sdk.exchange_server.store.tables import Base, UtcDateTime
 from blocklist_sdk.exchange_server.store.trail_lines import canonical_json, moment_text, stored_json
@@ -20,6 +35,22 @@ class _Statement:
     sql: str
     columns: tuple[Column[Any], ...]
     is_sqlite: bool
+
+
+def one_of(
+    session: Session, column: InstrumentedAttribute[int] | InstrumentedAttribute[int | None], values: Sequence[int]
+) -> ColumnElement[bool]:
+    """The condition that a column has one of these values; they are one parameter, however many.
+
+    Args:
+        session: that of the query.
+        column: of integers.
+        values: at most some thousands.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        given = func.json_each(canonical_json(list(values))).table_valued("value")
+        return column.in_(select(given.c.value))
+    return column == any_(literal(list(values), ARRAY(BigInteger)))
 
 
 @cache
@@ -53,9 +84,9 @@ def update_rows(
     Raises:
         RuntimeError: some of the rows do not exist.
     """
-    changed = _run(connection, _update(row, tuple(changed), connection.dialect.name), values)
-    if changed != len(values):
-        raise RuntimeError(f"{len(values)} rows of {row.__tablename__} were to be changed, and {changed} were")
+    count = _run(connection, _update(row, tuple(changed), connection.dialect.name), values)
+    if count != len(values):
+        raise RuntimeError(f"{len(values)} rows of {row.__tablename__} were to be changed, and {count} were")
 
 
 def _run(connection: Connection, statement: _Statement, values: Sequence[Mapping[str, Any]]) -> int:
@@ -98,7 +129,8 @@ def _insert(row: type[Base], names: tuple[str, ...], backend: str) -> _Statement
     if backend == "sqlite":
         return _Statement(f"{start} VALUES ({', '.join('?' * len(names))})", columns, is_sqlite=True)
     shown = ", ".join(_shown(column) for column in columns)
-    return _Statement(f"{start} SELECT {shown} FROM {_sent(columns)}", columns, is_sqlite=False)
+    sql = f"{start} SELECT {shown} FROM {_sent(columns)}"  # noqa: S608 -- names of our tables and columns
+    return _Statement(sql, columns, is_sqlite=False)
 
 
 @cache
@@ -108,11 +140,13 @@ def _update(row: type[Base], names: tuple[str, ...], backend: str) -> _Statement
     if backend == "sqlite":
         changes = ", ".join(f"{_quoted(column)} = ?" for column in others)
         these = " AND ".join(f"{_quoted(column)} = ?" for column in keys)
-        return _Statement(f"UPDATE {table} SET {changes} WHERE {these}", (*others, *keys), is_sqlite=True)
+        sql = f"UPDATE {table} SET {changes} WHERE {these}"  # noqa: S608 -- names of our tables and columns
+        return _Statement(sql, (*others, *keys), is_sqlite=True)
     columns = (*others, *keys)
     changes = ", ".join(f"{_quoted(column)} = {_shown(column)}" for column in others)
     these = " AND ".join(f"{table}.{_quoted(column)} = {_shown(column)}" for column in keys)
-    return _Statement(f"UPDATE {table} SET {changes} FROM {_sent(columns)} WHERE {these}", columns, is_sqlite=False)
+    sql = f"UPDATE {table} SET {changes} FROM {_sent(columns)} WHERE {these}"  # noqa: S608 -- names of ours
+    return _Statement(sql, columns, is_sqlite=False)
 
 
 def _columns(row: type[Base], names: Sequence[str]) -> tuple[str, tuple[Column[Any], ...]]:
@@ -140,4 +174,4 @@ def _shown(column: Column[Any]) -> str:
     return name if isinstance(kind, String) else f"{name}::{kind.compile(dialect=_POSTGRESQL)}"
 
 
-_POSTGRESQL = postgresql.dialect()
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]

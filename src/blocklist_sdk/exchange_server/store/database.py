@@ -35,7 +35,7 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store import bulk
-from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salt
+from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salts
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.roles import grant, may_alter_trail
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, InstanceRow, SchemaRow
@@ -388,7 +388,7 @@ def add_missing(
     if not values:
         return []
     images = IMAGES.get(row)
-    salted = [with_salt(each) for each in values] if images and images.audited.is_personal else list(values)
+    salted = with_salts(values) if images and images.audited.is_personal else list(values)
     added = session.connection().execute(_missing(row, session.get_bind().dialect.name), salted).all()
     if images is not None:
         for each in added:
@@ -432,7 +432,7 @@ def add_all(session: Session, row: type[Base], values: Sequence[Mapping[str, Any
     if not values:
         return
     images, connection = IMAGES.get(row), session.connection()
-    salted = [with_salt(each) for each in values] if images and images.audited.is_personal else list(values)
+    salted = with_salts(values) if images and images.audited.is_personal else list(values)
     names = frozenset(salted[0])
     is_bulk = bulk.fits(row, names) and all(each.keys() == names for each in salted)
     if images is None:
