@@ -48,6 +48,9 @@ _KEEP_S: Final = 75
 """How long an idle connection is kept, seconds: longer than clients keep theirs (httpx 5 s), so that the server never
 closes one just as a request arrives."""
 
+_LOOK_AFTER: Final = 20_000
+"""New objects after which the garbage collector looks at them; Python's 700 come many times in a batch of receipts."""
+
 _OPEN_FILES_MAX: Final = 65_536
 """More open files than any number of connections here needs."""
 
@@ -131,6 +134,7 @@ def keep_what_is_loaded() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_LOOK_AFTER, *gc.get_threshold()[1:])
 
 
 def _open_files() -> int:
