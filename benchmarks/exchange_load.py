@@ -168,11 +168,12 @@ def _serve(directory: Path) -> None:
     import signal
 
     from blocklist_sdk.exchange_server.exchange import Exchange
-    from blocklist_sdk.exchange_server.serving import raise_open_files, serving_exchange
+    from blocklist_sdk.exchange_server.serving import keep_what_is_loaded, raise_open_files, serving_exchange
 
     raise_open_files()  # as `serve` does: of the connections that follow from it, one address gets an eighth
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with Exchange.open(directory, passphrase=_PASSPHRASE) as exchange, serving_exchange(exchange, publish=False) as url:
+        keep_what_is_loaded()
         print(url, flush=True)
         while True:
             signal.pause()

@@ -412,11 +412,27 @@ def _is_any_done(answers: list[Future[int]]) -> bool:
     return any(each.done() for each in answers)
 
 
+HONEST_WAIT_S = 1.0
+TRIES = 3
+"""Other tests may keep the processors busy for a while."""
+
+
 @pytest.mark.timing
 def test_whoever_takes_all_it_can_keeps_no_other_waiting(lite: Talk) -> None:
     for turn in range(2):
         lite.make("web", "/v1/reports/bulk", bulk(lite, 1000, reporter=f"r{turn}"))
+    for _ in range(TRIES):
+        waits_s = _waits_beside_the_greedy(lite)
+        if max(waits_s) <= HONEST_WAIT_S:
+            break
+    assert max(waits_s) <= HONEST_WAIT_S, waits_s
+    assert SIZES["read"].share < SIZES["read"].places
+
+
+def _waits_beside_the_greedy(lite: Talk) -> list[float]:
+    """How long a reader and an officer wait while an account reads all it can, and then sends all it can."""
     case = lite.complete(who="bank")
+    waits_s: list[float] = []
 
     def read(_: int) -> int:
         return lite.get("web", "/v1/reports?limit=500").status_code
@@ -430,15 +446,14 @@ def test_whoever_takes_all_it_can_keeps_no_other_waiting(lite: Talk) -> None:
             until(partial(_is_any_done, answers))
             began = time.perf_counter()
             good(lite.get("bank", "/v1/reports"))
-            honest_s = time.perf_counter() - began
+            waits_s.append(time.perf_counter() - began)
             began = time.perf_counter()
             if greedy is read:
                 lite.decide(case, urgent=True)
             else:
                 lite.decide(case, "retract")
-            officer_s = time.perf_counter() - began
+            waits_s.append(time.perf_counter() - began)
             statuses = Counter(each.result() for each in answers)
             assert set(statuses) <= {200, 429, 503}, statuses
-            # A second on a machine that does nothing else.
-            assert max(honest_s, officer_s) < 3, (honest_s, officer_s)
-    assert SIZES["read"].share < SIZES["read"].places
+            assert statuses[200], "its quota was spent before, so it kept nobody waiting"
+    return waits_s

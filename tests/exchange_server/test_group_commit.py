@@ -1,6 +1,7 @@
 """The work of many threads, done by one of them."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -90,3 +91,29 @@ def test_an_error_that_passes_is_raised_at_once() -> None:
     with pytest.raises(ValueError, match="1"):
         WorkResult.of(lambda: halves([1])[0].get(), passing=ValueError)
     assert WorkResult.of(lambda: 1, passing=ValueError) == WorkResult(1)
+
+
+def test_a_crowd_is_gathered_and_who_is_alone_does_not_wait() -> None:
+    done: list[list[int]] = []
+
+    def run(numbers: list[int]) -> list[WorkResult[int]]:
+        done.append(numbers)
+        return [WorkResult(number) for number in numbers]
+
+    gather_s = 0.5
+    commit = GroupCommit(run, gather_s=gather_s)
+    began = time.monotonic()
+    for number in range(20):
+        commit.do(number)
+    assert time.monotonic() - began < gather_s, "one after another is no crowd"
+    done.clear()
+    with ThreadPoolExecutor(8) as threads:
+        with commit.lock:
+            first = [threads.submit(commit.do, number) for number in range(2)]
+            until(lambda: commit.waiting == 2)
+        for each in first:
+            each.result()
+        later = [threads.submit(commit.do, number) for number in range(2, 8)]
+        assert [each.result() for each in later] == [*range(2, 8)]
+    assert [sorted(numbers) for numbers in done] == [[0, 1], [*range(2, 8)]]
+    assert time.monotonic() - began >= gather_s

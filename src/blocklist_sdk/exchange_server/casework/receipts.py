@@ -1,10 +1,10 @@
 """Receipts: what recipients did with entries. They come in batches, and each gets a result of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
@@ -16,8 +16,9 @@ from blocklist_sdk.exchange_server.casework.decisions import retract
 from blocklist_sdk.exchange_server.casework.intake import CLOCK_SKEW
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
+from blocklist_sdk.exchange_server.store.bulk import one_of
 from blocklist_sdk.exchange_server.store.database import add_all
-from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.exchange_server.store.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
 
 
 class _Listing(NamedTuple):
@@ -30,7 +31,6 @@ class _Listing(NamedTuple):
 
 
 _COLUMNS = (
-    ListingRow.feed,
     ListingRow.entry,
     ListingRow.id,
     ListingRow.case_id,
@@ -57,7 +57,7 @@ def take_receipts(
     """
     own = caller.feeds
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in own})
-    cases_of = cases.lock_cases(session, {row.case_id for row in listings.values()})
+    cases_of = cases.lock_brief(session, {row.case_id for row in listings.values()})
     serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
     recipients = recipient_ids(session)
     known = _known(session, caller, [row.id for row in listings.values()])
@@ -101,20 +101,35 @@ def take_receipts(
         if new.outcome == "recycled" and (case.id not in recycled or routing.is_home(new.feed, case.number)):
             recycled[case.id] = new
     add_all(session, ReceiptRow, fresh)
-    for case_id, new in recycled_receipts.within_bound(
-        session, caller, recycled, cases_of, now=now, settings=settings
-    ).items():
-        case = cases_of[case_id]
-        reason = f"according to {caller.name} the number belongs to another subscriber now"
-        if routing.is_home(new.feed, case.number):
-            retract(session, case, reason, now=now, routing=routing)
-            grant_open_appeals(session, case, None, reason, now=now)
-        else:
-            grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
-            open_automatic_appeal(session, caller, case, grounds, settings=settings, now=now)
+    passing = recycled_receipts.within_bound(session, caller, recycled, cases_of, now=now, settings=settings)
+    cases.store_brief(session, [cases_of.pop(case_id) for case_id in passing])
+    recycled_cases = cases.lock_cases(session, passing)
+    for case_id, new in passing.items():
+        _take_effect(session, caller, recycled_cases[case_id], new, now=now, settings=settings, routing=routing)
     with session.no_autoflush:  # all changes to cases are written at the end
-        cases.mark_enforced(session, cases_of.values(), recipients, now=now)
+        cases.mark_enforced(session, [*cases_of.values(), *recycled_cases.values()], recipients, now=now)
+    cases.store_brief(session, cases_of.values())
     return items
+
+
+def _take_effect(
+    session: Session,
+    caller: Caller,
+    case: CaseRow,
+    new: NewReceipt,
+    *,
+    now: datetime,
+    settings: ExchangeSettings,
+    routing: RoutingRules,
+) -> None:
+    """Retract a case whose number has a new owner, or appeal if it is not the number's home operator that says so."""
+    reason = f"according to {caller.name} the number belongs to another subscriber now"
+    if routing.is_home(new.feed, case.number):
+        retract(session, case, reason, now=now, routing=routing)
+        grant_open_appeals(session, case, None, reason, now=now)
+    else:
+        grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
+        open_automatic_appeal(session, caller, case, grounds, settings=settings, now=now)
 
 
 def _reason_to_refuse(
@@ -136,11 +151,17 @@ def _reason_to_refuse(
     return None
 
 
-def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
+def _listings(session: Session, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
+    entries: dict[str, set[int]] = {}
+    for feed, entry in keys:
+        entries.setdefault(feed, set()).add(entry)
     found: dict[tuple[str, int], _Listing] = {}
-    for some in cases.in_batches(sorted(keys)):
-        rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
-        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
+    for feed in sorted(entries):  # one by one: for pairs, SQLite takes several times as long
+        for some in cases.in_batches(sorted(entries[feed])):
+            rows = session.execute(
+                select(*_COLUMNS).where(ListingRow.feed == feed, one_of(session, ListingRow.entry, some))
+            )
+            found |= {(feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
     return found
 
 
@@ -148,7 +169,7 @@ def _known(session: Session, caller: Caller, listings: Sequence[int]) -> set[tup
     found: set[tuple[int, int, str]] = set()
     for some in cases.in_batches(listings):
         rows = session.execute(
-            select(*_KEYS).where(ReceiptRow.account_id == caller.id, ReceiptRow.listing_id.in_(some))
+            select(*_KEYS).where(ReceiptRow.account_id == caller.id, one_of(session, ReceiptRow.listing_id, some))
         )
         found |= {(row.listing_id, row.serial, row.outcome) for row in rows}
     return found

@@ -43,7 +43,7 @@ def within_bound(
     session: Session,
     caller: Caller,
     reported: Mapping[int, NewReceipt],
-    cases_of: Mapping[int, CaseRow],
+    cases_of: Mapping[int, cases.AnyCase],
     *,
     now: datetime,
     settings: ExchangeSettings,

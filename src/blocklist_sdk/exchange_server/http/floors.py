@@ -34,8 +34,9 @@ class Floors:
             "publishing": settings.publishing_floor,
         }
         self._folders: tuple[Path, ...] = (exchange.directory,)
-        if exchange.database.file is not None:
-            self._folders += (exchange.database.file.parent,)
+        file = exchange.database.file
+        if file is not None and file.parent != exchange.directory:
+            self._folders += (file.parent,)
 
     def check(self, purpose: Purpose) -> None:
         """Refuse a request that would need more disk space than its purpose may have.

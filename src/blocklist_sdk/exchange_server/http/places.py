@@ -166,7 +166,7 @@ SIZES: Final[Mapping[Kind, PlacesOf]] = {
     "report": PlacesOf(128, 96, wait_s=0.2, waiting=64, target_s=0.5),
     "bulk": PlacesOf(2, 1, wait_s=1.0),
     "write": PlacesOf(3, 2),
-    "receipt": PlacesOf(1, 1, wait_s=0.9),
+    "receipt": PlacesOf(1, 1, wait_s=0.6),
     "decision": PlacesOf(6, 3, wait_s=5.0, waiting=32),
     "publish": PlacesOf(2, 1, wait_s=5.0),
     "desk": PlacesOf(4, 2, wait_s=2.0),

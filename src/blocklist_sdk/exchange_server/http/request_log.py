@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import random
 import re
-import secrets
 import time
 from typing import Final
 
@@ -40,7 +40,7 @@ class RequestLog:
             await self._app(asgi_scope, receive, send)
             return
         client_id = Headers(scope=asgi_scope).get("X-Request-Id", "")
-        request_id = client_id if _REQUEST_ID.fullmatch(client_id) else secrets.token_hex(8)
+        request_id = client_id if _REQUEST_ID.fullmatch(client_id) else f"{random.getrandbits(64):016x}"
         asgi_scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status: int | None = None

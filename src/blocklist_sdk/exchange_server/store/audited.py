@@ -31,7 +31,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     ReportRow,
     SchemaRow,
     WaitingRow,
-    new_salt,
+    new_salts,
 )
 from blocklist_sdk.exchange_server.store.trail_lines import RowKey, canonical, commitment, plain_hash
 
@@ -129,11 +129,12 @@ class Images:
         self.audited: Audited = audited
         self.table: str = audited.table.name
         self.columns: frozenset[str] = frozenset({*audited.key, *audited.plain, *audited.personal, *audited.hashed})
-        self._how: dict[str, Callable[[str, str, Any], Any]] = {
-            **dict.fromkeys(audited.plain, _plain),
+        self._plain = audited.plain
+        self._hidden: dict[str, Callable[[str, str, Any], Any]] = {
             **dict.fromkeys(audited.personal, _committed),
             **dict.fromkeys(audited.hashed, _hashed),
         }
+        self._how = {**dict.fromkeys(audited.plain, _plain), **self._hidden}
 
     def key_of(self, value_of: Callable[[str], Any]) -> RowKey:
         """A row's key."""
@@ -151,6 +152,19 @@ class Images:
             return dict(self._not_null(value_of, salt))
         how = self._how
         return {name: _image(how[name], salt, name, value_of(name)) for name in names if name in how}
+
+    def of_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The image of a row that is not of the ORM: of all its columns that are not null.
+
+        Args:
+            values: all its audited columns, and the salt if it has one.
+        """
+        salt = values[SALT] if self.audited.is_personal else ""
+        image = {name: canonical(values[name]) for name in self._plain if values[name] is not None}
+        for name, how in self._hidden.items():
+            if values[name] is not None:
+                image[name] = how(salt, name, values[name])
+        return image
 
     def _not_null(self, value_of: Callable[[str], Any], salt: str) -> Iterator[tuple[str, Any]]:
         for name, how in self._how.items():
@@ -191,9 +205,10 @@ def is_empty(value: Any) -> bool:
     return any(value == empty and isinstance(value, type(empty)) for empty in _EMPTY)
 
 
-def with_salt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's values with a new salt, unless they have one."""
-    return {SALT: new_salt(), **values}
+def with_salts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The values of rows, each with a new salt unless it has one."""
+    salts = iter(new_salts(len(rows)))
+    return [{**values} if SALT in values else {**values, SALT: next(salts)} for values in rows]
 
 
 IMAGES: Final[Mapping[type[Base], Images]] = {each.row: Images(each) for each in AUDITED}

@@ -34,12 +34,13 @@ from sqlalchemy.sql.dml import ReturningInsert
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
-from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salt
+from blocklist_sdk.exchange_server.store import bulk
+from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salts
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.roles import grant, may_alter_trail
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, InstanceRow, SchemaRow
 from blocklist_sdk.exchange_server.store.trail import AuditedSession, Unit, note_new, record
-from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, stored_json
+from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, canonical, stored_json
 from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE
 
@@ -387,7 +388,7 @@ def add_missing(
     if not values:
         return []
     images = IMAGES.get(row)
-    salted = [with_salt(each) for each in values] if images and images.audited.is_personal else list(values)
+    salted = with_salts(values) if images and images.audited.is_personal else list(values)
     added = session.connection().execute(_missing(row, session.get_bind().dialect.name), salted).all()
     if images is not None:
         for each in added:
@@ -430,19 +431,57 @@ def add_all(session: Session, row: type[Base], values: Sequence[Mapping[str, Any
     """Add many rows at once; the audit trail has them in the line begun last."""
     if not values:
         return
-    images = IMAGES.get(row)
+    images, connection = IMAGES.get(row), session.connection()
+    salted = with_salts(values) if images and images.audited.is_personal else list(values)
+    names = frozenset(salted[0])
+    is_bulk = bulk.fits(row, names) and all(each.keys() == names for each in salted)
     if images is None:
-        session.connection().execute(_all(row), list(values))
+        if is_bulk:
+            bulk.insert_rows(connection, row, salted)
+        else:
+            connection.execute(_all(row), salted)
         return
     line = Unit.of(session).line()
-    salted = [with_salt(each) for each in values] if images.audited.is_personal else [dict(each) for each in values]
-    if all(each.keys() >= images.columns for each in salted):
-        session.connection().execute(_all(row), salted)
+    if is_bulk and names >= images.columns:
+        bulk.insert_rows(connection, row, salted)
         for each in salted:
-            note_new(line, images, each.__getitem__)
+            key = tuple(canonical(each[name]) for name in images.audited.key)
+            line.note(images.table, key, "insert", images.of_values(each))
         return
-    for added in session.connection().execute(_all_returning(row), salted):
+    for added in connection.execute(_all_returning(row), salted):
         note_new(line, images, partial(getattr, added))
+
+
+def change_all(
+    session: Session, row: type[Base], before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> None:
+    """Change many rows at once; the audit trail has what changed in the line begun last.
+
+    Args:
+        session: one that writes.
+        row: their class, with no row of it in the session.
+        before: the primary key and the columns that may change, as they are in the database, locked. The trail must
+            have the columns as they are.
+        after: the same rows and columns, as they are to be.
+
+    Raises:
+        RuntimeError: a row does not exist any more; or the trail does not have one of the columns as it is.
+    """
+    images = IMAGES[row]
+    changes = [
+        (new, {name: canonical(value) for name, value in new.items() if value != old[name]})
+        for old, new in zip(before, after, strict=True)
+    ]
+    changes = [(new, image) for new, image in changes if image]
+    if not changes:
+        return
+    changed = {name for _, image in changes for name in image}
+    if not changed <= {*images.audited.plain}:
+        raise RuntimeError(f"the audit trail hides columns of {row.__tablename__}, or has none: change them by the ORM")
+    bulk.update_rows(session.connection(), row, sorted(changed), [new for new, _ in changes])
+    line, names = Unit.of(session).line(), images.audited.key
+    for new, image in changes:
+        line.note(images.table, tuple(canonical(new[name]) for name in names), "update", image)
 
 
 @functools.cache

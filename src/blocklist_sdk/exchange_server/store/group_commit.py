@@ -1,6 +1,7 @@
 """Group commit: one thread does the work of all threads that wait, in one transaction, which costs far less."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,14 +56,19 @@ class GroupCommit(Generic[Q, A]):
         lock: held while work is done; hold it to do something else alone.
     """
 
-    def __init__(self, run: Callable[[list[Q]], list[WorkResult[A]]]) -> None:
+    def __init__(self, run: Callable[[list[Q]], list[WorkResult[A]]], *, gather_s: float = 0.0) -> None:
         """For one kind of work.
 
         Args:
             run: does several pieces of work, at least one, and returns their results in the same order.
+            gather_s: while work comes in a crowd, it is begun no sooner than this after the last was, seconds. Who is
+                alone never waits.
         """
         self.lock: threading.Lock = threading.Lock()
         self._run = run
+        self._gather_s = gather_s
+        self._began = 0.0
+        self._is_crowd = False
         self._waiting: deque[_Waiting[Q, A]] = deque()
 
     @property
@@ -80,9 +86,15 @@ class GroupCommit(Generic[Q, A]):
         self._waiting.append(mine)
         with self.lock:
             if mine.result is None:
+                self._gather()
                 self._do([self._waiting.popleft() for _ in range(len(self._waiting))])
         assert mine.result is not None
         return mine.result.get()
+
+    def _gather(self) -> None:
+        if self._is_crowd:
+            time.sleep(max(0.0, min(self._gather_s, self._began + self._gather_s - time.monotonic())))
+        self._began, self._is_crowd = time.monotonic(), self._gather_s > 0 and len(self._waiting) > 1
 
     def _do(self, batch: "list[_Waiting[Q, A]]") -> None:
         try:

@@ -91,6 +91,12 @@ class Unit:
         """Chain the lines to the trail's head, and write them."""
         if not self.lines:
             return
+        # Encoded before the head is locked, since on PostgreSQL all that write wait for each other from there on.
+        encoded = [
+            (line.act, Encoded(canonical_json(detail)), Encoded(canonical_json(changes)))
+            for line in self.lines
+            for detail, changes in _parts(line)
+        ]
         connection = session.connection()
         end = connection.execute(_LOCKED_HEAD).one_or_none()
         if end is None:
@@ -100,25 +106,22 @@ class Unit:
             length, before = (0, "") if last is None else (last.sequence, last.hash)
             log.error("the audit trail lost its head, and goes on after line %d: look with `exchange verify`", length)
             connection.execute(_NEW_HEAD, {"length": length, "hash": before})
+            highest = None
         else:
-            length, before = end
-        highest = connection.execute(_HIGHEST, {"length": length}).scalar()
+            length, before, highest = end
         if highest is not None:
             # Somebody else put it there. It is found by its hash, and holds up no change, above all no unblock.
             log.error("the audit trail has lines beyond its head, up to %d: look with `exchange verify`", highest)
             length = highest
         at = self._clock()
         values = []
-        for line in self.lines:
-            for detail, changes in _parts(line):
-                length += 1
-                act = line.act
-                texts = Encoded(canonical_json(detail)), Encoded(canonical_json(changes))
-                before = hash_of_texts(before, length, at, act.actor, act.event, *texts)
-                values.append(
-                    {"sequence": length, "at": at, "actor": act.actor, "event": act.event}
-                    | {"detail": texts[0], "changes": texts[1], "hash": before}
-                )
+        for act, detail, changes in encoded:
+            length += 1
+            before = hash_of_texts(before, length, at, act.actor, act.event, detail, changes)
+            values.append(
+                {"sequence": length, "at": at, "actor": act.actor, "event": act.event}
+                | {"detail": detail, "changes": changes, "hash": before}
+            )
         connection.execute(_NEW_LINES, values)
         connection.execute(_MOVED_HEAD, {"new_length": length, "new_hash": before})
         self.lines = []
@@ -219,10 +222,11 @@ def record(session: Session, act: Act) -> OpenLine:
 _LINES: Final = cast(Table, AuditRow.__table__)
 _HEAD: Final = cast(Table, AuditHeadRow.__table__)
 _SHOWN_HEAD: Final = select(_HEAD.c.length, _HEAD.c.hash)
-_LOCKED_HEAD: Final = _SHOWN_HEAD.with_for_update()
+_BEYOND: Final = select(func.max(_LINES.c.sequence)).where(_LINES.c.sequence > _HEAD.c.length).correlate(_HEAD)
+_LOCKED_HEAD: Final = select(_HEAD.c.length, _HEAD.c.hash, _BEYOND.scalar_subquery()).with_for_update(of=_HEAD)
+"""In one statement: each journey to PostgreSQL with the head locked is one that all others wait for."""
 _LAST: Final = select(_LINES.c.sequence, _LINES.c.hash).order_by(_LINES.c.sequence.desc()).limit(1)
 _NEW_HEAD: Final = insert(_HEAD).values(id=1, alarmed=0)
-_HIGHEST: Final = select(func.max(_LINES.c.sequence)).where(_LINES.c.sequence > bindparam("length"))
 _NEW_LINES: Final = insert(_LINES)
 _MOVED_HEAD: Final = update(_HEAD).values(length=bindparam("new_length"), hash=bindparam("new_hash"))
 

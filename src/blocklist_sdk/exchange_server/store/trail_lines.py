@@ -16,7 +16,7 @@ Change: TypeAlias = list[Any]
 
 RowKey: TypeAlias = tuple[Any, ...]
 
-canonical_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+canonical_json: Final = json.JSONEncoder(check_circular=False, sort_keys=True, separators=(",", ":")).encode
 """JSON in the one form that is hashed: keys sorted, no spaces, nothing but ASCII."""
 
 
