@@ -83,16 +83,16 @@ def assert_same_difference(found: Difference, old: Rows, new: Rows) -> None:
         assert to_plain(getattr(found, name)) == to_plain(getattr(expected, name)), name
 
 
-@pytest.mark.parametrize("pieces", [merge._PIECES_MAX, 0], ids=["piece by piece", "row by row"])
+@pytest.mark.parametrize("rows_per_piece", [0, merge._ROWS_PER_PIECE], ids=["piece by piece", "row by row"])
 @given(chain=chains(most=6))
 def test_deltas_lead_where_entries_one_by_one_lead(
-    pieces: int, chain: tuple[list[Row], list[tuple[list[Row], list[Key]]]]
+    rows_per_piece: int, chain: tuple[list[Row], list[tuple[list[Row], list[Key]]]]
 ) -> None:
     first, plain = chain
     deltas = [Delta(to_rows(puts), removals(removes)) for puts, removes in plain]
     old, expected = to_rows(first), in_turn(first, plain)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merge, "_PIECES_MAX", pieces)
+        patch.setattr(merge, "_ROWS_PER_PIECE", rows_per_piece)
         if expected is None:
             with pytest.raises(Malformed):
                 apply_all(old, deltas)

@@ -4,9 +4,9 @@ Whatever is asked of a part of the list, and every delta, takes time by that par
 the base. Whoever needs all rows gets them merged (`LayeredRows.whole`), once.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -34,20 +34,20 @@ class LayeredRows:
     Attributes:
         base: the rows as they were written whole.
         overlay: what deltas changed since.
-        base_id: tells bases apart; lists with the same one have the same base.
+        facts: what is known of the base; lists with the same `BaseFacts.base_id` have the same base.
     """
 
-    def __init__(self, base: Rows, overlay: "Overlay", base_id: object) -> None:
+    def __init__(self, base: Rows, overlay: "Overlay", facts: "BaseFacts") -> None:
         """Takes an overlay of this base."""
         self.base = base
         self.overlay = overlay
-        self.base_id = base_id
+        self.facts = facts
         self._whole: Rows | None = None if len(overlay) else base
 
     @classmethod
-    def of(cls, rows: Rows, *, base_id: object | None = None) -> Self:
+    def of(cls, rows: Rows) -> Self:
         """A list that is all base."""
-        return cls(rows, Overlay.none(), object() if base_id is None else base_id)
+        return cls(rows, Overlay.none(), BaseFacts.of(rows, base_id=secrets.token_hex(8)))
 
     def __len__(self) -> int:
         return len(self.base) - len(self.overlay.dropped) + len(self.overlay.puts)
@@ -57,10 +57,15 @@ class LayeredRows:
         """Whether a row may cover more than one number."""
         return self.base.has_ranges or self.overlay.puts.has_ranges
 
-    @cached_property
+    @property
     def highest_entry(self) -> int:
-        """An entry id that no row is above; 0 without rows. The base is gone through once."""
-        return max(int(part.entry.max(initial=0)) for part in (self.base, self.overlay.puts))
+        """An entry id that no row is above; 0 without rows."""
+        return max(self.facts.highest_entry, int(self.overlay.puts.entry.max(initial=0)))
+
+    @property
+    def latest_since_ms(self) -> int:
+        """A moment after which no entry begins, in milliseconds since 1970 UTC; 0 without rows."""
+        return max(self.facts.latest_since_ms, int(self.overlay.puts.since.max(initial=0)))
 
     def has_entry(self, entries: Int64s) -> bool:
         """Whether a row has one of some entry ids; goes through all rows."""
@@ -121,7 +126,7 @@ class LayeredRows:
         at, _ = locate(self.overlay.puts, keys_of(delta.puts))
         puts = splice(self.overlay.puts, in_puts, delta.puts, at - np.searchsorted(in_puts, at, "left"))
         dropped = np.sort(np.concatenate((self.overlay.dropped, in_base)), kind="stable")
-        after = LayeredRows(self.base, Overlay(dropped, puts), self.base_id)
+        after = LayeredRows(self.base, Overlay(dropped, puts), self.facts)
         if len(delta.puts):
             part = after.around if delta.puts.has_ranges else after.near
             rows = part(delta.puts.number, delta.puts.number)
@@ -137,7 +142,7 @@ class LayeredRows:
 
     def changed_since(self, before: "LayeredRows") -> Difference | None:
         """The difference from an earlier list; None if the two share no base, so that all rows must be compared."""
-        if before.base_id != self.base_id:
+        if before.facts.base_id != self.facts.base_id:
             return None
         mine, its = self.overlay.dropped, before.overlay.dropped
         old = merged(before.overlay.puts, self.base.take(mine[~_among(mine, its)]))
@@ -154,6 +159,26 @@ class LayeredRows:
     def _take(self, found: "Found") -> Rows:
         """The rows that were found, in canonical order."""
         return merged(self.base.take(found.base[found.base >= 0]), self.overlay.puts.take(found.puts[found.puts >= 0]))
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFacts:
+    """What is known of a base without going through it.
+
+    Attributes:
+        base_id: tells bases apart.
+        highest_entry: the highest entry id; 0 without rows.
+        latest_since_ms: when the last entry begins, in milliseconds since 1970 UTC; 0 without rows.
+    """
+
+    base_id: str
+    highest_entry: int
+    latest_since_ms: int
+
+    @classmethod
+    def of(cls, rows: Rows, *, base_id: str) -> Self:
+        """Go through a base once."""
+        return cls(base_id, int(rows.entry.max(initial=0)), int(rows.since.max(initial=0)))
 
 
 @dataclass(frozen=True, slots=True)

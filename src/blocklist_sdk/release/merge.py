@@ -23,6 +23,9 @@ from blocklist_sdk.release.rows import (
 _PIECES_MAX: Final = 100_000
 """More edits than this are not laid out piece by piece: a piece takes hundreds of bytes in Python."""
 
+_ROWS_PER_PIECE: Final = 100
+"""With fewer rows for each edit than this, it is quicker to go row by row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Removals:
@@ -114,9 +117,9 @@ def delta_between(old: Rows, new: Rows) -> Delta:
 
 def merged(rows: Rows, others: Rows) -> Rows:
     """Two lists as one, in canonical order; no entry is in both."""
-    if not len(others):
-        return rows
-    return rows.with_rows(others).sort() if len(rows) else others
+    if not len(others) or not len(rows):
+        return rows if len(rows) else others
+    return splice(rows, np.empty(0, np.intp), others, locate(rows, keys_of(others))[0])
 
 
 def keys_of(rows: Rows) -> Removals:
@@ -151,7 +154,8 @@ def locate(rows: Rows, keys: Removals) -> tuple[Positions, NDArray[np.bool_]]:
 
 def splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
     """The rows of `old` without the dropped ones, with each put before a row of what is left."""
-    joining = _joining_pieces if len(dropped) + len(at) <= _PIECES_MAX else _joining_rows
+    edits = len(dropped) + len(at)
+    joining = _joining_pieces if edits * _ROWS_PER_PIECE <= len(old) and edits <= _PIECES_MAX else _joining_rows
     joined = joining(len(old), dropped, at)
 
     def texts(column: Texts, new: Texts) -> Texts:

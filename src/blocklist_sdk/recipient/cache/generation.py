@@ -20,7 +20,10 @@ import pyarrow as pa
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
 from blocklist_sdk.errors import BlocklistError, Malformed
-from blocklist_sdk.recipient.cache.arrow_files import (
+from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, Touched, answer_tables
+from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
+from blocklist_sdk.records import Entry, Scope
+from blocklist_sdk.release.arrow_files import (
     copy_with_cells,
     describe,
     map_table,
@@ -28,9 +31,6 @@ from blocklist_sdk.recipient.cache.arrow_files import (
     rows_to_table,
     write_table,
 )
-from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, Touched, answer_tables
-from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
-from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Rows, Texts, entry_at
