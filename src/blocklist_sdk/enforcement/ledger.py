@@ -24,6 +24,8 @@ as it changes. The records stay, since receipts and monthly statements are made 
         outbox.lock                  locked by whoever sends receipts, which may go on beside a run
 """
 
+import contextlib
+import hashlib
 import itertools
 import logging
 import os
@@ -38,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import storage, storage_failed
 from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis, missing_message
 from blocklist_sdk.enforcement.items import Batch, Bools, Operation, UInt8s
 from blocklist_sdk.enforcement.ledger_documents import (
@@ -62,6 +64,7 @@ from blocklist_sdk.enforcement.ledger_files import (
 from blocklist_sdk.enforcement.ledger_layers import LedgerLayer, LedgerLayers, are_apart, counted_in, merged_patches
 from blocklist_sdk.enforcement.ledger_state import Effects, LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
 from blocklist_sdk.enforcement.list_identity import ListIdentity
+from blocklist_sdk.enforcement.mark import Mark
 from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.record_files import RecordFiles
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
@@ -69,6 +72,7 @@ from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.locks import acquired
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
+from blocklist_sdk.release.rows import Int64s
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -106,6 +110,7 @@ class Ledger:
         self._lock = lock
         self._files: RecordFiles | None = None
         self._records: dict[int, LedgerRecord] = {}
+        self._known: tuple[object, LedgerLayers] | None = None
         self._layers: tuple[tuple[str | None, tuple[str, ...]], list[LedgerLayer], int] | None = None
         self._next = max(document.folded, document.last, *self._numbers()) + 1
 
@@ -379,7 +384,8 @@ class Ledger:
             StorageFailed: the disk refused; nothing is lost.
         """
         base, *patches = self.layers().layers
-        if sum(map(len, patches)) > max(_FOLD_ROWS, _FOLD_SHARE * len(base)):
+        # An earlier version did not count what is in a base.
+        if sum(map(len, patches)) > max(_FOLD_ROWS, _FOLD_SHARE * len(base)) or (len(base) and base.counts is None):
             self.replace(self.state())
         else:
             self._fold_records()
@@ -470,8 +476,16 @@ class Ledger:
         Raises:
             Malformed, StorageFailed: as for `state`.
         """
-        if self._files is None:
+        files = self._files
+        if files is None:
             self._check_whole()
+            return self._layers_now()
+        key = self._document.base, self._document.patches, len(files.numbers), len(files.done), self.last
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._layers_now()
+        return self._known[1]
+
+    def _layers_now(self) -> LedgerLayers:
         stored, upto = self._stored_layers()
         recent = Effects.latest([Effects.of(record) for record in self._recent(after=upto)])
         return LedgerLayers([*stored, LedgerLayer.of(recent)] if len(recent) else stored)
@@ -624,6 +638,41 @@ class Ledger:
     def waiting(self) -> str | None:
         """The digest of what waited at the last run; None if nothing did."""
         return load_waiting(self.directory / _WAITING)
+
+    def mark(self, *, likely: Int64s) -> Mark | None:
+        """What a run went by after which the sink held what it should; None if that is not known.
+
+        Args:
+            likely: protected numbers, ascending, that need not be read if they are the ones.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        try:
+            mark = Mark.load(self.directory, likely=likely)
+        except Malformed as error:
+            log.warning("%s; everything is looked at instead", error)
+            return None
+        return mark if mark is not None and mark.place == self._place(mark.last) else None
+
+    def keep_mark(self, mark: Mark) -> None:
+        """Write down what a run went by after which the sink holds what it should; it is a help only.
+
+        Args:
+            mark: its `place` and `last` are set here.
+        """
+        try:
+            replace(mark, place=self._place(self.last), last=self.last).save(self.directory)
+        except OSError as error:
+            log.warning("the next run looks at everything: %s", storage_failed(error, self.directory))
+
+    def _place(self, number: int) -> str:
+        """Identifies the ledger up to a record; another base may say anything, such as what a reconciliation found."""
+        hashed = hashlib.sha256(f"{self.id} {self._document.base} {number}".encode())
+        for kind in ("batch", "done"):
+            with contextlib.suppress(OSError):
+                hashed.update(self._path(number, kind).read_bytes())
+        return hashed.hexdigest()
 
     def _last_release(self) -> ReleaseId:
         return next((record.batch.release for record in self.records_backwards()), BEFORE_ALL)

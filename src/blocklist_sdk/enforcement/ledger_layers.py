@@ -1,8 +1,11 @@
-"""What a sink holds, as layers: a base and what changed since, each by first number. Whatever is asked of a few numbers
-costs by these and by the number of layers, not by what the sink holds."""
+"""What a sink holds, as layers: a base and what changed since, each by first number.
+
+Whatever is asked of a few numbers costs by these and by the number of layers, not by what the sink holds.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +13,7 @@ import pyarrow as pa
 
 from blocklist_sdk.enforcement.items import Bools, Items, Positions, UInt8s
 from blocklist_sdk.enforcement.ledger_files import items_of, items_table
-from blocklist_sdk.enforcement.ledger_state import Effects, ItemStatus, LedgerState
+from blocklist_sdk.enforcement.ledger_state import Effects, ItemStatus, LedgerState, is_any_of
 from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.rows import Int64s
 
@@ -91,7 +94,7 @@ class LedgerLayer:
         return at, self.items.number[at] == numbers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LedgerLayers:
     """What a sink holds.
 
@@ -101,7 +104,28 @@ class LedgerLayers:
 
     layers: Sequence[LedgerLayer]
 
-    @property
+    def count(self, *status: ItemStatus) -> int:
+        """How many items have one of some statuses."""
+        return sum(self.counts[each] for each in status)
+
+    def numbers_with(self, *status: ItemStatus) -> Int64s:
+        """The first numbers of the items that have one of some statuses, ascending; looks at all items."""
+        numbers: list[Int64s] = []
+        for place, layer in enumerate(self.layers):
+            found = np.flatnonzero(is_any_of(layer.status, *status))
+            numbers.append(layer.items.number[self._uppermost(place, found)])
+        return np.sort(np.concatenate(numbers))
+
+    def _uppermost(self, place: int, positions: Positions) -> Positions:
+        """Those of some positions in a layer where an item is that no layer above replaces."""
+        layer = self.layers[place]
+        if layer.is_there is not None:
+            positions = positions[layer.is_there[positions]]
+        for above in self.layers[place + 1 :]:
+            positions = positions[~above.has(layer.items.number[positions])[1]]
+        return positions
+
+    @cached_property
     def counts(self) -> Counts:
         """How many items have each status, by its value."""
         counted = max((at for at, layer in enumerate(self.layers) if layer.counts is not None), default=0)
@@ -129,11 +153,7 @@ class LedgerLayers:
         parts: list[Items] = []
         status: list[UInt8s] = []
         for place, layer in enumerate(self.layers):
-            found = layer.touching(spans)
-            if layer.is_there is not None:
-                found = found[layer.is_there[found]]
-            for above in self.layers[place + 1 :]:
-                found = found[~above.has(layer.items.number[found])[1]]
+            found = self._uppermost(place, layer.touching(spans))
             parts.append(layer.items.take(found))
             status.append(layer.status[found])
         items = Items.concatenated(parts)

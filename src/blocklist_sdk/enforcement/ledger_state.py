@@ -199,6 +199,8 @@ class Effects:
         """What all of some parts changed, by number; of several changes of one number, the last one counts."""
         if not parts:
             return Effects(Items.empty(), np.empty(0, np.uint8), np.empty(0, np.bool_))
+        if len(parts) == 1 and bool((parts[0].items.number[1:] > parts[0].items.number[:-1]).all()):
+            return parts[0]
         items = Items.concatenated([part.items for part in parts])
         order = np.argsort(items.number, kind="stable")
         ordered = items.number[order]
@@ -213,9 +215,7 @@ def patched(base: LedgerState, parts: Sequence[Effects]) -> LedgerState:
     """A state that is all base, after some changes."""
     changes = Effects.latest(parts)
     there = np.flatnonzero(changes.is_there)
-    return LedgerState(
-        base.items, base.status, changes.items.number, changes.items.take(there), changes.status[there]
-    )
+    return LedgerState(base.items, base.status, changes.items.number, changes.items.take(there), changes.status[there])
 
 
 def _effect_of(record: LedgerRecord) -> tuple[Positions, Bools]:

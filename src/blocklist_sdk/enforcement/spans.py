@@ -10,7 +10,7 @@ from blocklist_sdk.enforcement.items import Bools
 from blocklist_sdk.release.rows import Int64s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Spans:
     """Runs of numbers in ascending order, none of which overlaps or touches another.
 
@@ -60,6 +60,18 @@ class Spans:
         at = np.searchsorted(self.last, first, "left")
         found: Bools = (at < len(self)) & (self.first[np.minimum(at, len(self) - 1)] <= last)
         return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spans):
+            return NotImplemented
+        return np.array_equal(self.first, other.first) and np.array_equal(self.last, other.last)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def touching(self, others: "Spans") -> "Spans":
+        """Those of the spans that have a number in one of some others."""
+        touches = others.touch(self.first, self.last)
+        return Spans(self.first[touches], self.last[touches])
 
     def wider(self) -> "Spans":
         """The spans with the numbers beside them."""

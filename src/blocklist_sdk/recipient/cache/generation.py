@@ -32,6 +32,7 @@ from blocklist_sdk.release.arrow_files import (
     write_table,
 )
 from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Rows, Texts, entry_at
 
@@ -234,6 +235,11 @@ class Generation:
             )
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
+
+    @cached_property
+    def layers(self) -> LayeredRows:
+        """All rows, as a base and what changed since."""
+        return LayeredRows.of(self.rows)
 
     @cached_property
     def scope_entries(self) -> dict[str, int]:
