@@ -1,28 +1,38 @@
 """A run that looks at a part of the list plans what one that looks at everything does. All numbers are generated."""
 
 import contextlib
+import itertools
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from blocklist_sdk import Blocklist, times
-from blocklist_sdk.enforcement import Outcome, SinkChange, enforce, run
+from blocklist_sdk.enforcement import Outcome, SinkChange, enforce, reconcile, run
 from blocklist_sdk.enforcement import ledger as ledgers
+from blocklist_sdk.enforcement import mark as marks
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import make_plan
 from blocklist_sdk.enforcement.settings import EnforcementSettings
+from blocklist_sdk.numbers.operators import register_operators
+from support.ledgers import items_of, written
 from support.memory_sink import MemorySink
 from support.scale import Tally, scaled
 from support.world import FEED, World, make_world
 
 BASE = 6_281_255_500_000
 DAY = timedelta(days=1)
+NOBODY = np.empty(0, np.int64)
+"""Protected numbers, where there are none."""
 
 
 class Killed(BaseException):
@@ -54,13 +64,31 @@ def opened(world: World, folder: Path) -> Blocklist:
 
 def put(world: World, blocklist: Blocklist, rows: list[dict[str, Any]]) -> None:
     """Release a list, and sync it."""
-    import pyarrow as pa
-
     names = ("number", "last", "level", "scope", "category", "issuer")
     table = {name: pa.array([row[name] for row in rows], pa.string()) for name in names}
     moments = {name: pa.array([row[name] for row in rows], pa.timestamp("s", "UTC")) for name in ("since", "until")}
     world.publisher.release(FEED, pa.table({**table, **moments}), allow_empty=True)
     blocklist.sync()
+
+
+def listed(*numbers: int) -> list[dict[str, Any]]:
+    plain = {"last": None, "level": "block", "scope": "sms", "category": "fraud", "issuer": "authority"}
+    return [{"number": f"+{BASE + number}", **plain, "since": None, "until": None} for number in numbers]
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many numbers the parts were of which runs looked at, in order; None for everything."""
+    found: list[int | None] = []
+    view = run._view
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        made = view(*arguments, **more)
+        found.append(None if made.part is None else int((made.part.spans.last - made.part.spans.first + 1).sum()))
+        return made
+
+    monkeypatch.setattr(run, "_view", watched)
+    return found
 
 
 def a_row(chance: random.Random, issuer: int, now: datetime, *, widest: int = 6) -> dict[str, Any]:
@@ -124,7 +152,7 @@ def planned(blocklist: Blocklist, settings: EnforcementSettings, at: datetime, *
             )
             for part in plan.batches(1_000)
         ]
-        assert ledger.layers().counts == tuple(map(ledger.state().whole().count, run.ItemStatus))
+        assert ledger.layers().counts == tuple(map(ledger.state().whole().count, ItemStatus))
         return (batches, view.next_change, judgement.waiting, judgement.basis), view.part is not None
 
 
@@ -148,24 +176,28 @@ def test_a_run_that_looks_at_a_part_plans_what_one_that_looks_at_everything_does
     monkeypatch.setattr(ledgers, "_FOLD_ROWS", chance.choice((15, 100_000)))
     monkeypatch.setattr(ledgers, "_FOLD_SHARE", 0.5)
     now, at = datetime.now(UTC), datetime.now(UTC)
-    rows = [a_row(chance, place, now) for place in range(15)]
+    rows = before = [a_row(chance, place, now) for place in range(15)]
     put(world, blocklist, rows)
     sink = MemorySink()
     settings = EnforcementSettings(batch=chance.choice((2, 10)), tries=2, max_removed=9, max_added=9)
     partial = 0
     for step in range(12):
-        what = chance.randrange(6)
-        if what < 2:
-            kept = [row for row in rows if chance.random() < 0.85]
-            rows = kept + [a_row(chance, 100 * (step + 1) + place, now) for place in range(chance.randrange(5))]
+        what = chance.choice(("list", "list", "rules", "rules", "clock", "clock", "back", "settings"))
+        if what == "list":
+            before = rows
+            rows = [row for row in rows if chance.random() < 0.85]
+            rows += [a_row(chance, 100 * (step + 1) + place, now) for place in range(chance.randrange(5))]
             put(world, blocklist, rows)
-        elif what < 4:
+        elif what == "back":
+            rows, before = before, rows
+            put(world, blocklist, rows)
+        elif what == "rules":
             with monkeypatch.context() as patched:
                 patched.setattr(times, "now", lambda at=at: at)
                 for _ in range(chance.randrange(1, 3)):
                     decide(chance, blocklist, at)
-        elif what == 4:
-            at += chance.choice((DAY / 2, DAY, -DAY))
+        elif what == "clock":
+            at += chance.choice((DAY / 2, DAY, DAY, -DAY))
         elif chance.random() < 0.3:
             settings = EnforcementSettings(
                 batch=2, tries=2, max_removed=9, max_added=9, scopes=chance.choice((None, ("sms",)))
@@ -173,11 +205,244 @@ def test_a_run_that_looks_at_a_part_plans_what_one_that_looks_at_everything_does
         everything, _ = planned(blocklist, settings, at, is_partial=False)
         part, is_partial = planned(blocklist, settings, at, is_partial=True)
         assert part == everything, step
-        sink.behave = fate(chance, kills=chance.choice((0, 0, 0.2)))
+        sink.behave = fate(chance, kills=chance.choice((0, 0, 0.4)))
         with contextlib.suppress(Killed):
             enforce(blocklist, sink, settings=settings, clock=lambda at=at: at)  # type: ignore[misc]
         partial += is_partial
     sink.behave = lambda _: None
     enforce(blocklist, sink, settings=settings, clock=lambda: at)
     tally(parts=partial, of=12)
-    assert partial > 2
+    assert partial
+
+
+def test_a_run_looks_at_what_differs_since_the_last_one(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink = MemorySink()
+    put(world, blocklist, listed(*range(20)))
+    enforce(blocklist, sink)
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(*range(2, 21)))
+    blocklist.overrides.allow(BASE + 7, reason="appeal")
+    enforce(blocklist, sink)
+    assert looked_at == [None, 0, 4]
+    assert sink.numbers == {BASE + number for number in range(2, 21) if number != 7}
+
+
+def test_everything_is_looked_at_once_a_day(
+    world: World, blocklist: Blocklist, looked_at: list[int | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    sink, now = MemorySink(), datetime.now(UTC)
+    put(world, blocklist, listed(*range(5)))
+    enforce(blocklist, sink, clock=lambda: now)
+    with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        # As by a fault that nobody has noticed, an item is missing.
+        mark = ledger.mark(likely=NOBODY)
+        assert mark is not None
+        state = ledger.state().whole()
+        ledger.replace(LedgerState.of(state.items.take(np.arange(1, 5)), state.status[1:]))
+        ledger.keep_mark(mark)
+    sink.held.pop(BASE)
+    assert enforce(blocklist, sink, clock=lambda: now + DAY / 2).outcomes == {}
+    assert "missing" not in caplog.text
+    assert enforce(blocklist, sink, clock=lambda: now + DAY).outcomes == {"enforced": 1}
+    assert "1 change was missing" in caplog.text
+    assert looked_at == [None, 0, 0, None]
+    assert enforce(blocklist, sink, clock=lambda: now + DAY * 1.5).outcomes == {}
+    assert looked_at[4:] == [0]
+
+
+def test_what_a_killed_run_lifted_is_blocked_again_once_the_clock_is_right(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink, now = MemorySink(), datetime.now(UTC)
+    put(world, blocklist, [*listed(0, 1), *(row | {"until": now + DAY} for row in listed(2))])
+    enforce(blocklist, sink, clock=lambda: now)
+
+    def kill(change: SinkChange) -> Outcome | None:
+        del sink.held[change.number]
+        raise Killed
+
+    sink.behave = kill
+    with pytest.raises(Killed):
+        enforce(blocklist, sink, clock=lambda: now + DAY * 2)
+    assert sink.numbers == {BASE, BASE + 1}
+    sink.behave = lambda _: None
+    enforce(blocklist, sink, clock=lambda: now)
+    assert sink.numbers == {BASE, BASE + 1, BASE + 2}
+    assert looked_at == [None, 1, 1]
+
+
+def test_an_item_of_several_overrides_is_looked_at_as_a_whole(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink = MemorySink()
+    put(world, blocklist, listed(0))
+    for number in (10, 11, 12):
+        blocklist.overrides.block(BASE + number, reason="own")
+    enforce(blocklist, sink)
+    assert [(each.number, each.last) for each in sink.held.values()] == [(BASE, BASE), (BASE + 10, BASE + 12)]
+    blocklist.overrides.remove(BASE + 11)
+    enforce(blocklist, sink)
+    assert looked_at == [None, 3]
+    assert sink.numbers == {BASE, BASE + 10, BASE + 12}
+    blocklist.overrides.block(BASE + 11, reason="own")
+    enforce(blocklist, sink)
+    assert sink.numbers == {BASE, BASE + 10, BASE + 11, BASE + 12}
+
+
+def test_what_the_sink_refuses_to_lift_is_asked_for_again(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink = MemorySink()
+    put(world, blocklist, listed(0, 1))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(1))
+    sink.behave = lambda _: Outcome("refused")
+    for _ in range(2):
+        assert enforce(blocklist, sink).outcomes == {"refused": 1}
+    sink.behave = lambda _: None
+    assert enforce(blocklist, sink).outcomes == {"reversed": 1}
+    assert looked_at == [None, 1, 1, 1]
+    assert sink.numbers == {BASE + 1}
+
+
+Change = Callable[[Path, pytest.MonkeyPatch], None]
+
+
+def damage(directory: Path, _: pytest.MonkeyPatch) -> None:
+    (directory / "mark.arrow").write_bytes(b"x" * 100)
+
+
+def lose(directory: Path, _: pytest.MonkeyPatch) -> None:
+    (directory / "mark.arrow").unlink()
+
+
+def update(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "__version__", "99")
+
+
+def rebase(directory: Path, _: pytest.MonkeyPatch) -> None:
+    with Ledger.open(directory, feed=FEED) as ledger:
+        ledger.replace(ledger.state())
+
+
+def begin_again(directory: Path, _: pytest.MonkeyPatch) -> None:
+    mark = (directory / "mark.arrow").read_bytes()
+    shutil.rmtree(directory)
+    with Ledger.open(directory, feed=FEED) as ledger:
+        written(ledger, items_of([BASE + 30]))
+    (directory / "mark.arrow").write_bytes(mark)
+
+
+@pytest.mark.parametrize("change", [damage, lose, update, rebase, begin_again])
+def test_everything_is_looked_at_where_the_mark_is_not_the_ledgers(
+    change: Change, world: World, blocklist: Blocklist, looked_at: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = MemorySink()
+    put(world, blocklist, listed(0, 1))
+    enforce(blocklist, sink)
+    change(ledger_path(blocklist, "default"), monkeypatch)
+    for _ in range(2):
+        enforce(blocklist, sink)
+    assert looked_at == [None, None, 0]
+
+
+def test_a_ledger_restored_from_a_copy_does_not_believe_a_later_mark(
+    world: World, blocklist: Blocklist, tmp_path: Path
+) -> None:
+    sink, directory = MemorySink(), ledger_path(blocklist, "default")
+    put(world, blocklist, listed(0))
+    enforce(blocklist, sink)
+    shutil.copytree(directory, tmp_path / "copy")
+    (tmp_path / "copy" / "mark.arrow").unlink()
+    put(world, blocklist, listed(0, 1, 2))
+    enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
+    mark = (directory / "mark.arrow").read_bytes()
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "copy", directory)
+    (directory / "mark.arrow").write_bytes(mark)
+    calls = itertools.count(1)
+
+    def kill(_: SinkChange) -> Outcome | None:
+        if next(calls) == 2:
+            raise Killed
+        return None
+
+    sink.held.clear()
+    sink.behave = kill
+    with pytest.raises(Killed):
+        enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
+    sink.behave = lambda _: None
+    enforce(blocklist, sink)
+    assert {BASE + 1, BASE + 2} <= sink.numbers
+
+
+def test_everything_is_looked_at_where_a_resolver_decides_on_operators(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink, own = MemorySink(), EnforcementSettings(only_operator="telkomsel")
+    put(world, blocklist, listed(0, 1))
+    register_operators(62, lambda _: "telkomsel")
+    try:
+        enforce(blocklist, sink, settings=own)
+        register_operators(62, lambda number: "telkomsel" if number == BASE else None)
+        enforce(blocklist, sink, settings=own)
+        assert sink.numbers == {BASE}
+        register_operators(62, lambda _: None)
+        enforce(blocklist, sink, settings=own)
+        assert not sink.numbers
+    finally:
+        register_operators(62, None)
+    enforce(blocklist, sink, settings=own)
+    assert looked_at == [None] * 4
+
+
+def test_a_reconciled_ledger_is_looked_at_as_a_whole(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink = MemorySink()
+    put(world, blocklist, listed(0, 1, 2))
+    enforce(blocklist, sink)
+    del sink.held[BASE + 1]
+    assert enforce(blocklist, sink).outcomes == {}
+    assert reconcile(blocklist, sink, repair=True).missing == 1
+    assert enforce(blocklist, sink).outcomes == {"enforced": 1}
+    assert looked_at == [None, 0, None]
+
+
+def test_a_dry_run_plans_by_a_part_and_writes_nothing(
+    world: World, blocklist: Blocklist, looked_at: list[int | None]
+) -> None:
+    sink, directory = MemorySink(), ledger_path(blocklist, "default")
+    put(world, blocklist, listed(0, 1))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(1, 2))
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
+    assert enforce(blocklist, sink, dry_run=True).planned == {"unblock": 1, "change": 0, "block": 1}
+    assert looked_at == [None, 2]
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_many_runs_leave_few_files_to_read_and_write_what_they_change(
+    world: World, blocklist: Blocklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "_RECORDS_MOST", 4)
+    sink, directory = MemorySink(), ledger_path(blocklist, "default")
+    put(world, blocklist, listed(*range(30)))
+    for number in range(24):
+        blocklist.overrides.allow(BASE + number, reason="appeal")
+        enforce(blocklist, sink)
+    with Ledger.open(directory, feed=FEED) as ledger:
+        layers, upto = ledger._stored_layers()
+        assert ledger.last - upto <= 4
+        assert 1 < len(layers) <= 4
+        state = ledger.state().whole()
+    assert sorted(state.items.number.tolist()) == sorted(sink.held)
+    # The records say the same.
+    for path in directory.glob("patch-*"):
+        path.write_bytes(path.read_bytes()[:-40])
+    with Ledger.open(directory, feed=FEED) as ledger:
+        again = ledger.state().whole()
+    assert again.items.number.tolist() == state.items.number.tolist()
+    assert len(enforce(blocklist, sink).outcomes) == 0

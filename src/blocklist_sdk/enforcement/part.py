@@ -121,9 +121,8 @@ def _closed(spans: Spans, rows: LayeredRows, rules: Rules, held: LedgerLayers) -
     while True:
         if _rows_in(spans, rows.base.number) > max(_ROWS_ALWAYS, _SHARE_MOST * len(rows)):
             return None
-        # What a run of numbers reaches out to, or touches, may become one item with it.
         items = held.near(spans).items
-        wider = Spans.union([spans, reaching.touching(spans.wider()), Spans.of(items.number, items.last)])
+        wider = Spans.union([spans, reaching.touching(spans), Spans.of(items.number, items.last)])
         if wider == spans:
             return spans
         spans = wider

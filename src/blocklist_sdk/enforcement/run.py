@@ -151,7 +151,10 @@ def enforce(
                 break
             left = _keep_mark(ledger, target, view, plan)
             if is_compared and len(plan):
-                log.warning("%d changes were missing beside those that were known: they are made now", len(plan))
+                log.warning(
+                    "once a day everything is compared: %s missing, beside those that were known, and made now",
+                    "1 change was" if len(plan) == 1 else f"{len(plan):,} changes were",
+                )
             if len(left) or view.mark is None or not view.mark.is_old(target.at):
                 break
             # Nobody waits any more, so there is time for all of it.
@@ -358,8 +361,8 @@ def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
         return None  # a run that did not come to its end went by other rules
     if (mark.scopes, mark.only_operator) != (basis.scopes, basis.only_operator):
         return None
-    if mark.only_operator is not None and has_resolver():
-        return None  # its answers may be others today
+    if _is_resolved(target):
+        return None
     differs = _difference(target, mark)
     if differs is None:
         return None
@@ -374,6 +377,11 @@ def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
         asked=[record.batch.items for record in ledger.records(after=mark.last)],
         held=ledger.layers(),
     )
+
+
+def _is_resolved(target: _Target) -> bool:
+    """Whether a resolver decides which numbers are enforced, whose answers may be others at the next run."""
+    return target.settings.only_operator is not None and has_resolver()
 
 
 def _difference(target: _Target, mark: Mark) -> Difference | None:
@@ -403,7 +411,7 @@ def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPl
         after = ledger.state() if view.part is None else ledger.layers().near(view.part.spans)
         plan = make_plan(after, view.items)
     left = plan.spans()
-    if len(left) > _LEFT_MOST:
+    if len(left) > _LEFT_MOST or _is_resolved(target):
         return left
     basis = target.basis
     ledger.keep_mark(

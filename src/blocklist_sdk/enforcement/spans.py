@@ -72,7 +72,3 @@ class Spans:
         """Those of the spans that have a number in one of some others."""
         touches = others.touch(self.first, self.last)
         return Spans(self.first[touches], self.last[touches])
-
-    def wider(self) -> "Spans":
-        """The spans with the numbers beside them."""
-        return Spans.of(self.first - 1, self.last + 1)
