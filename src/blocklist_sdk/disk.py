@@ -8,7 +8,7 @@ import os
 import shlex
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from blocklist_sdk.modes import PRIVATE, Access
 from blocklist_sdk.places import absolute, advice_on, resolved
 
 log: logging.Logger = logging.getLogger(__name__)
+
+_FLUSHED_AT_A_TIME = 8
+"""A file system brings what is flushed at the same time to the disk in one go; measured, more files gain nothing."""
 
 STAGED_PREFIX = ".new-"
 """Begins the names of files that are still being written; our servers never serve a name that starts with a dot."""
@@ -204,6 +207,14 @@ def sync_file(path: Path) -> None:
     """Make a file's bytes survive a power cut."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """The same for several files side by side, so that the disk writes them together rather than one by one."""
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    with ThreadPoolExecutor(_FLUSHED_AT_A_TIME) as pool:
+        list(pool.map(sync_file, paths))
 
 
 def write_json(path: Path, document: dict[str, Any], access: Access = PRIVATE) -> None:

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pytest
 
 from blocklist_sdk import times
-from blocklist_sdk.recipient.cache.generation import About, Generation, write_generation
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_generation
 from blocklist_sdk.recipient.cache.kinds import LEVELS, REASONS
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.recipient.screening.columns import Screening
 from blocklist_sdk.recipient.verdicts import decide, deciding
 from blocklist_sdk.records import SCOPES, Scope
+from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.rows import FOREVER_MS
 from support.scale import scaled
 from support.strategies import DAY_MS, Row, to_rows
@@ -86,7 +87,7 @@ def by_verdict(opened: Generation, number: int, now_ms: int, scope: Scope | None
 
 def by_kind(opened: Generation, now_ms: int, scope: Scope | None) -> list[Answer | None]:
     """What `kinds` reads from the kinds that `classify` gave; None for numbers that it leaves to the rows."""
-    categories = opened.rows.category.values
+    categories = opened.categories
     said = opened.answers.kind_verdicts(now_ms, scope, categories)
     answers: list[Answer | None] = []
     for kind in opened.answers.kinds_of(np.array(NUMBERS)).tolist():
@@ -104,17 +105,54 @@ def by_column(opened: Generation, now_ms: int, scope: Scope | None) -> list[Answ
     return [(row["level"], row["category"], row["reason"]) for row in rows]
 
 
-@pytest.mark.parametrize("seed", range(scaled(6, long=100)))
+def written(directory: Path, lists: list[list[Row]]) -> Generation:
+    """A generation of the last list, to which deltas have led from the first."""
+    opened: Generation | None = None
+    for serial, plain in enumerate(lists, 1):
+        rows = to_rows(plain)
+        listed = NextList.of(rows)
+        if opened is not None:
+            layers, changes = opened.layers.applied(delta_between(opened.rows, rows))
+            listed = NextList(layers, opened.tree.updated(layers, changes), changes)
+        about = About("id-all", serial, "0" * 64, len(rows), EPOCH + timedelta(milliseconds=PUBLISHED_MS))
+        (directory / str(serial)).mkdir()
+        write_generation(directory / str(serial), listed, about, before=opened)
+        opened = Generation.open(directory / str(serial))
+    assert opened is not None
+    assert opened.overlay_share > 0 or len(lists) == 1
+    return opened
+
+
+def earlier_lists(plain: list[Row], random: np.random.Generator) -> list[list[Row]]:
+    """Two lists before: of some of the entries, some with other texts and times, and of some that are gone later."""
+    entries = {row.entry: row for row in random_list(random)}
+    last = max(row.entry for row in plain)
+    lists = []
+    for share in (0.5, 0.8):
+        found = []
+        for row in plain:
+            other = entries.get(row.entry)
+            draw = random.random()
+            if draw < share / 2 and other is not None:
+                found.append(Row(**{**vars(other), "number": row.number, "last": row.last, "entry": row.entry}))
+            elif draw < share:
+                found.append(row)
+        gone = [Row(**{**vars(row), "entry": row.entry + last}) for row in entries.values() if random.random() < 0.3]
+        lists.append(sorted([*found, *gone], key=lambda row: (row.number, row.last, row.entry)))
+    return lists
+
+
+@pytest.mark.parametrize("layers", ["a base", "a base and an overlay"])
+@pytest.mark.parametrize("seed", range(scaled(4, long=100)))
 def test_five_places_agree_on_the_entry_that_decides(
-    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, seed: int, layers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here_from = EPOCH + timedelta(milliseconds=HERE_FROM[seed % len(HERE_FROM)])
     monkeypatch.setattr(times, "now", lambda: here_from)
-    plain = random_list(np.random.default_rng(seed))
-    rows = to_rows(plain)
-    about = About("id-all", 1, "0" * 64, len(rows), EPOCH + timedelta(milliseconds=PUBLISHED_MS))
-    write_generation(tmp_path, rows, about)
-    opened = Generation.open(tmp_path)
+    random = np.random.default_rng(seed)
+    plain = random_list(random)
+    before = earlier_lists(plain, random) if layers == "a base and an overlay" else []
+    opened = written(tmp_path, [*before, plain])
     covering = [[row for row in plain if row.number <= number <= row.last] for number in NUMBERS]
     by_kinds = 0
     for now_ms in MOMENTS:

@@ -79,7 +79,7 @@ def test_the_loop(world: World) -> None:
         assert ADDED in recipient
 
 
-def test_several_deltas_patch_the_answers_in_one_step(world: World) -> None:
+def test_several_deltas_write_one_overlay(world: World) -> None:
     with world.recipient() as recipient:
         recipient.sync()
         world.release(FIRST[10:])
@@ -90,7 +90,7 @@ def test_several_deltas_patch_the_answers_in_one_step(world: World) -> None:
         ]
     opened = Store(world.directory / "cache" / FEED).open()
     assert opened is not None
-    assert opened[0].answers._patched > 0
+    assert opened[0].answers.changed_numbers > 0
     assert opened[0].is_whole()
 
 

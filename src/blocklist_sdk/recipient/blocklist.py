@@ -610,10 +610,10 @@ class Blocklist:
             NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.sync.proof import problems_of
-        from blocklist_sdk.release.digest import digest
+        from blocklist_sdk.release.digest import digest, kind_of
 
         generation = self._current.generation()[0]
-        found = digest(generation.rows)
+        found = digest(generation.rows, kind_of(generation.about.digest))
         problems = problems_of(generation, pinned=self._internals.root, roots=self._internals.store.known_roots())
         if generation.about.feed != self.feed:
             problems.append(f"it is a release of the feed {generation.about.feed!r}, not of this one")

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import not_pickled
+from blocklist_sdk.errors import Malformed, not_pickled
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.rules import Rules, RulesOnRanges
 from blocklist_sdk.records import Change, Entry, Override
 from blocklist_sdk.release.arrow import to_table
-from blocklist_sdk.release.merge import difference
+from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.rows import Rows, entry_at
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Changes:
         self._old = old
         self._new = new
         self._rules = rules
-        self._found = difference(old.rows if old else Rows.empty(), new.rows)
+        self._found = _difference(old, new)
 
     def __reduce__(self) -> NoReturn:
         raise not_pickled("a Changes", "pass its items on, or what to_arrow returns")
@@ -92,6 +92,34 @@ class Changes:
         ]
         table: ArrowTable = pa.concat_tables(tables).unify_dictionaries()
         return table
+
+
+def _difference(old: Generation | None, new: Generation) -> Difference:
+    """How two generations differ; of two that share a base, only what deltas changed is looked at.
+
+    What it is made of is compared with the hashes that were kept of it, so that damage never passes for a change.
+
+    Raises:
+        Malformed: one of the two is damaged.
+    """
+    if old is not None and not old.is_of_earlier_format and not new.is_of_earlier_format:
+        found = new.layers.changed_since(old.layers)
+        if found is not None:
+            mine, its = old.layers.overlay.dropped, new.layers.overlay.dropped
+            number = new.layers.base.number[np.setxor1d(mine, its, assume_unique=True)]
+            if not (old.is_overlay_whole() and new.is_overlay_whole() and new.is_base_whole_beside(number)):
+                raise _damaged(old, new)
+            return found
+    if not (new.is_whole() and (old is None or old.is_whole())):
+        raise _damaged(new if old is None else old, new)
+    return difference(old.rows if old else Rows.empty(), new.rows)
+
+
+def _damaged(old: Generation, new: Generation) -> Malformed:
+    return Malformed(
+        f"release {old.about.release} or {new.about.release} in {new.directory.parent} is damaged: run a sync, which "
+        "repairs the one in force"
+    )
 
 
 def _change(kind: Kind, entry: Entry, before: Entry | None, rules: "_RulesNow") -> Change:

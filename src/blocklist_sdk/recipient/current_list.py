@@ -185,7 +185,7 @@ class CurrentList:
                 "only %d of %d entries of feed %r, release %d, have the scope %s: ask the authority which feed is for "
                 "%s, or leave the scope out",
                 generation.scope_entries[scope],
-                len(generation.rows),
+                generation.about.rows,
                 self._feed,
                 generation.about.serial,
                 scope,

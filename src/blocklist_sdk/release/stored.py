@@ -18,7 +18,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +56,31 @@ class StoredList:
     directory: Path
     layers: LayeredRows
 
+    @property
+    def has_overlay(self) -> bool:
+        """Whether there are files of an overlay."""
+        return (self.directory / _PUTS).exists()
+
+    @cached_property
+    def texts(self) -> dict[str, dict[str, int]]:
+        """For each text column, how many rows have each text.
+
+        Raises:
+            OSError, KeyError, ValueError, pyarrow.ArrowException: its file is damaged.
+        """
+        return _texts_from(map_table(self.directory / (_CHANGED_TEXTS if self.has_overlay else _TEXTS)))
+
+    @cached_property
+    def base_tree(self) -> Tree:
+        """The digest tree of its base; mapped when it is first asked for.
+
+        Raises:
+            OSError, KeyError, ValueError, pyarrow.ArrowException: its files are damaged.
+        """
+        nodes = map_table(self.directory / _NODES)
+        texts = _texts_from(map_table(self.directory / _TEXTS))
+        return Tree(base=_nodes_from(nodes), patch=Nodes.none(), texts=texts, **_from_about(nodes))
+
     @cached_property
     def tree(self) -> Tree:
         """Its digest tree; mapped when it is first asked for.
@@ -64,17 +88,11 @@ class StoredList:
         Raises:
             OSError, KeyError, ValueError, pyarrow.ArrowException: its files are damaged.
         """
-        base = map_table(self.directory / _NODES)
-        has_overlay = (self.directory / _PUTS).exists()
-        changed = map_table(self.directory / _CHANGED_NODES) if has_overlay else None
-        about: Mapping[bytes, bytes] = (base if changed is None else changed).schema.metadata
-        return Tree(
-            base=_nodes_from(base),
-            patch=Nodes.none() if changed is None else _nodes_from(changed),
-            texts=_texts_from(map_table(self.directory / (_CHANGED_TEXTS if has_overlay else _TEXTS))),
-            rows=int(about[_COUNT]),
-            root=bytes.fromhex(about[_ROOT].decode()),
-        )
+        if not self.has_overlay:
+            return self.base_tree
+        changed = map_table(self.directory / _CHANGED_NODES)
+        patch = _nodes_from(changed)
+        return Tree(base=self.base_tree.base, patch=patch, texts=self.texts, **_from_about(changed))
 
 
 def write_base(directory: Path, rows: Rows, *, tree: Tree | None = None) -> StoredList:
@@ -89,6 +107,8 @@ def write_base(directory: Path, rows: Rows, *, tree: Tree | None = None) -> Stor
         Malformed: as for `Tree.of`.
         OSError: the disk refused.
     """
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
     with ThreadPoolExecutor(1) as pool:
         # The largest file goes to the disk while the tree is made.
         written = pool.submit(write_table, rows_to_table(rows), directory / ROWS)
@@ -105,13 +125,14 @@ def write_base(directory: Path, rows: Rows, *, tree: Tree | None = None) -> Stor
     return open_list(directory)
 
 
-def write_overlay(directory: Path, layers: LayeredRows, tree: Tree) -> None:
-    """Write the overlay of a list beside its base, durably.
+def write_overlay(directory: Path, layers: LayeredRows, tree: Tree, *, is_flushed: bool = True) -> None:
+    """Write the overlay of a list beside its base; durably, unless the caller flushes the files later.
 
     Args:
         directory: where the files of the base are, and none of an overlay.
         layers: the list.
         tree: its tree.
+        is_flushed: whether the files are flushed here, one after the other.
 
     Raises:
         OSError: the disk refused.
@@ -123,7 +144,7 @@ def write_overlay(directory: Path, layers: LayeredRows, tree: Tree) -> None:
         _CHANGED_TEXTS: _texts_to(tree.texts),
     }
     for name, table in tables.items():
-        write_table(table, directory / name)
+        write_table(table, directory / name, is_flushed=is_flushed)
 
 
 def link_files(source: Path, directory: Path, names: tuple[str, ...]) -> None:
@@ -162,6 +183,11 @@ def open_list(directory: Path) -> StoredList:
 
 def _about(tree: Tree) -> dict[bytes, str]:
     return {_ROOT: tree.root.hex(), _COUNT: str(tree.rows)}
+
+
+def _from_about(nodes: pa.Table) -> dict[str, Any]:
+    about: Mapping[bytes, bytes] = nodes.schema.metadata
+    return {"rows": int(about[_COUNT]), "root": bytes.fromhex(about[_ROOT].decode())}
 
 
 def _nodes_to(nodes: Nodes) -> pa.Table:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.digest import TREE_PREFIX
+from blocklist_sdk.release.digest_kinds import TREE_PREFIX
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Positions, Rows, Texts
@@ -51,6 +51,9 @@ _HEADER: Final = b"blocklist tree 1\n"
 
 _ROWS_AT_A_TIME: Final = 1 << 13
 """Records of so many rows fit a processor's cache."""
+
+_LEAVES_AT_A_TIME: Final = 1 << 14
+"""Their rows take about 50 MB."""
 
 Counts = NDArray[np.int64]
 Hashes = NDArray[np.uint8]
@@ -91,6 +94,10 @@ class Nodes:
             return np.zeros(len(key), np.intp), np.zeros(len(key), np.bool_)
         at = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
         return at, self.key[at] == key
+
+    def hash_of(self, at: int) -> bytes:
+        """The hash of a node."""
+        return hashlib.sha256(_NODE + self.hashes[int(self.begin[at]) : int(self.begin[at + 1])].tobytes()).digest()
 
     def with_nodes(self, others: "Nodes") -> "Nodes":
         """These and others; of nodes with the same key the others'."""
@@ -342,8 +349,14 @@ class _Changed:
 
     def hashes(self, start: Int64s, bits: Int64s) -> Hashes:
         """The hashes of leaves, which ascend."""
-        rows = self._after.near(start, start + (1 << bits) - 1)
-        return leaf_hashes(rows, np.searchsorted(rows.number, start), np.searchsorted(rows.number, start + (1 << bits)))
+        found = [np.empty((0, HASH_BYTES), np.uint8)]
+        # A part of them at a time: a leaf's rows take as much memory as a hundred of its hashes.
+        for begin in range(0, len(start), _LEAVES_AT_A_TIME):
+            low = start[begin : begin + _LEAVES_AT_A_TIME]
+            high = low + (1 << bits[begin : begin + _LEAVES_AT_A_TIME])
+            rows = self._after.near(low, high - 1)
+            found.append(leaf_hashes(rows, np.searchsorted(rows.number, low), np.searchsorted(rows.number, high)))
+        return np.concatenate(found)
 
 
 _PART_KEYS: Final = 128
@@ -532,3 +545,96 @@ def _nodes(levels: Sequence[_Level]) -> Nodes:
         begin,
         np.concatenate([each.hashes for each in levels])[at],
     )
+
+
+# Checks
+
+
+def are_leaves_right(tree: Tree, rows: LayeredRows, number: Int64s) -> bool:
+    """Whether the rows beside some numbers still have the hashes that they had; takes time by the numbers.
+
+    Args:
+        tree: the tree of a base.
+        rows: that base, as a list without an overlay.
+        number: numbers that it lists, in any order, perhaps repeated.
+    """
+    found = _leaves_at(tree.base, np.unique(number))
+    if found is None:
+        return False
+    start, bits, hashes = found
+    near = rows.near(start, start + (1 << bits) - 1)
+    begin, end = np.searchsorted(near.number, start), np.searchsorted(near.number, start + (1 << bits))
+    return bool((end > begin).all()) and bool(np.array_equal(leaf_hashes(near, begin, end), hashes))
+
+
+def are_nodes_right(tree: Tree, rows: Rows, part: slice) -> bool:
+    """Whether some of a base's nodes, and the rows and nodes below them, have the hashes that are kept of them.
+
+    If it is so for all nodes, every row is as it was.
+
+    Args:
+        tree: the tree of a base.
+        rows: that base.
+        part: which of its nodes.
+    """
+    nodes = tree.base
+    key, begin = nodes.key[part], nodes.begin[part.start : part.stop + 1]
+    level, start = key & (SLOTS - 1), key & -SLOTS
+    parts = _parts(nodes.counts[part].astype(np.int64))
+    hashes = nodes.hashes[int(begin[0]) : int(begin[-1])]
+    if not np.array_equal(np.bincount(parts.node, minlength=len(key)), np.diff(begin)):
+        return False
+    part_level = level[parts.node]
+    part_start = start[parts.node] + (parts.slot.astype(np.int64) << part_level * _SLOT_BITS)
+    bits = (part_level + 1) * _SLOT_BITS - parts.halvings
+    is_node = parts.is_large & (part_level > 0)
+    leaf = np.flatnonzero(~is_node)
+    leaf = leaf[np.argsort(part_start[leaf], kind="stable")]
+    first = np.searchsorted(rows.number, part_start[leaf])
+    end = np.searchsorted(rows.number, part_start[leaf] + (1 << bits[leaf]))
+    if not np.array_equal(end - first, parts.count[leaf]):
+        return False
+    if not np.array_equal(leaf_hashes(rows, first, end), hashes[leaf]):
+        return False
+    below, is_there = nodes.place((part_start + part_level - 1)[is_node])
+    if not is_there.all():
+        return False
+    found = b"".join(map(nodes.hash_of, below.tolist()))
+    root = int(np.searchsorted(nodes.key, NUMBER_BITS // _SLOT_BITS - 1))
+    is_root_here = part.start <= root < part.stop
+    return found == hashes[is_node].tobytes() and (not is_root_here or nodes.hash_of(root) == tree.root)
+
+
+def _leaves_at(nodes: Nodes, number: Int64s) -> tuple[Int64s, Int64s, Hashes] | None:
+    """First numbers, bits and hashes of the leaves that hold some numbers, ascending; None if a number has none."""
+    start = np.zeros(len(number), np.int64)
+    found: list[tuple[Int64s, Int64s, Positions]] = []
+    for level in range(_TOP // _SLOT_BITS, -1, -1):
+        at, is_there = nodes.place(start + level)
+        if not is_there.all():
+            return None
+        some, node = np.unique(at, return_inverse=True)
+        parts = _parts(nodes.counts[some].astype(np.int64))
+        slot = (number - start) >> level * _SLOT_BITS
+        part = np.searchsorted(parts.node * SLOTS + parts.slot, node * SLOTS + slot, "right") - 1
+        width = SLOTS >> parts.halvings[part]
+        if bool(((part < 0) | (parts.node[part] != node) | (slot >= parts.slot[part] + width)).any()):
+            return None
+        is_leaf = ~parts.is_large[part] | (level == 0)
+        leaf = np.unique(part[is_leaf])
+        offset = leaf - np.searchsorted(parts.node, parts.node[leaf])
+        of_node = (nodes.key[some] & -SLOTS)[parts.node[leaf]]
+        found.append(
+            (
+                of_node + (parts.slot[leaf].astype(np.int64) << level * _SLOT_BITS),
+                (level + 1) * _SLOT_BITS - parts.halvings[leaf].astype(np.int64),
+                nodes.begin[some[parts.node[leaf]]] + offset,
+            )
+        )
+        start = start[~is_leaf] + (slot[~is_leaf] << level * _SLOT_BITS)
+        number = number[~is_leaf]
+        if not len(number):
+            break
+    first, bits, place = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(first, kind="stable")
+    return first[order], bits[order], nodes.hashes[place[order]]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX
-from blocklist_sdk.recipient.cache.generation import About, Generation, write_generation
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_generation
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening
@@ -24,7 +24,7 @@ Answer = tuple[bool, str | None, str | None, str]
 
 def generation(directory: Path, rows: Rows, *, published_ms: int = 2 * DAY_MS) -> Generation:
     published_at = EPOCH + timedelta(milliseconds=published_ms)
-    write_generation(directory, rows, About("id-all", 1, "0" * 64, len(rows), published_at))
+    write_generation(directory, NextList.of(rows), About("id-all", 1, "0" * 64, len(rows), published_at))
     return Generation.open(directory)
 
 
@@ -205,7 +205,7 @@ def test_numbers_that_follow_a_pattern_are_found_quickly(tmp_path: Path, stride:
     find = opened.answers.finder(3)
     assert all(find(n) for n in number[:: len(number) // 1000].tolist())
     assert not any(find(n + 1) for n in number[:: len(number) // 1000].tolist() if stride > 1)
-    cells = np.flatnonzero(opened.answers._cells)
+    cells = np.flatnonzero(opened.answers._base.cells)
     runs = np.diff(np.flatnonzero(np.concatenate(([True], np.diff(cells) != 1, [True]))))
     assert runs.max() <= 512
 

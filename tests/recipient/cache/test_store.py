@@ -15,7 +15,7 @@ import pytest
 
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed, StorageFailed
 from blocklist_sdk.recipient.cache import generation as generation_module
-from blocklist_sdk.recipient.cache.generation import About
+from blocklist_sdk.recipient.cache.generation import About, NextList
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.release.digest import digest
@@ -41,7 +41,7 @@ def about(serial: int, rows: Rows) -> About:
 
 def commit(store: Store, serial: int) -> None:
     rows = rows_of(serial)
-    store.commit(rows, about(serial, rows), EXPIRES)
+    store.commit(NextList.of(rows), about(serial, rows), EXPIRES)
 
 
 @pytest.fixture

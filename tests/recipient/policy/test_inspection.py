@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from blocklist_sdk import Blocklist, InvalidInput, Malformed
-from blocklist_sdk.recipient.cache.generation import About, Generation, write_generation
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_generation
 from blocklist_sdk.recipient.cache.store import HELD_MAX
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
@@ -34,7 +34,7 @@ def recipient(world: World) -> Blocklist:
 def generation_of(directory: Path, plain: list[Row], serial: int) -> Generation:
     rows = to_rows(plain)
     directory.mkdir()
-    write_generation(directory, rows, About("id-all", serial, "0" * 64, len(rows), PUBLISHED))
+    write_generation(directory, NextList.of(rows), About("id-all", serial, "0" * 64, len(rows), PUBLISHED))
     return Generation.open(directory)
 
 

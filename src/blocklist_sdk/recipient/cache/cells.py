@@ -255,6 +255,47 @@ def kind_finder(
     return find
 
 
+def layered_kind_finder(
+    changed: memoryview,
+    changed_homes: Homes,
+    cells: memoryview,
+    homes: Homes,
+    answers: Sequence[bool | None],
+    elsewhere: Callable[[int], bool | None] | None,
+) -> Callable[[int], bool | None]:
+    """The same where a small table goes before the large one: of the numbers that have changed since."""
+    bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
+    prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
+    changed_prime, changed_multiplier, changed_secret = (
+        changed_homes.prime,
+        changed_homes.multiplier,
+        changed_homes.mask,
+    )
+
+    def find(number: int) -> bool | None:
+        at = (number ^ changed_secret) * changed_multiplier % changed_prime
+        while cell := changed[at]:
+            if cell >> bits == number:
+                return answers[cell & mask]
+            at += 1
+        at = (number ^ secret) * multiplier % prime
+        while cell := cells[at]:
+            if cell >> bits == number:
+                return answers[cell & mask]
+            at += 1
+        if smallest <= number <= largest:
+            return False if elsewhere is None else elsewhere(number)
+        return None
+
+    return find
+
+
+def numbers_in(cells: Int64s) -> tuple[Int64s, Kinds]:
+    """The numbers that a table has, in no order, and their kinds."""
+    full = cells[cells != 0]
+    return full >> KIND_BITS, (full & _KIND_MASK).astype(np.uint16)
+
+
 def find_kinds(cells: Int64s, homes: Homes, numbers: Int64s, *, unlisted: int) -> Kinds:
     """The kind of each of many numbers, `unlisted` for those that have no cell."""
     at = homes.of(numbers)

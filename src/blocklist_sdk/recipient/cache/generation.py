@@ -1,12 +1,12 @@
-"""One release as it is, verified, on the recipient's disk: written once, then only mapped into memory."""
+"""One release as it is, verified, on the recipient's disk: written once, then only mapped into memory.
+
+A generation is a base, which deltas leave as it is, and an overlay of what they changed since. The generation of the
+next release has the same files of the base, linked, and an overlay of its own.
+"""
 
 import contextlib
-import hashlib
 import json
-import os
-import shutil
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,38 +14,62 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk import times
-from blocklist_sdk.disk import read_json, sync_directory, sync_file
+from blocklist_sdk.disk import read_json, sync_directory, sync_files
 from blocklist_sdk.errors import BlocklistError, Malformed
-from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, Touched, answer_tables
-from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
+from blocklist_sdk.recipient.cache.covering import CoveringRows
+from blocklist_sdk.recipient.cache.lookup import CHANGED_ANSWER_FILES, NumberLookup, answer_tables
+from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
+from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.records import Entry, Scope
-from blocklist_sdk.release.arrow_files import (
-    copy_with_cells,
-    describe,
-    map_table,
-    rows_from_table,
-    rows_to_table,
-    write_table,
-)
-from blocklist_sdk.release.digest import digest
-from blocklist_sdk.release.layers import LayeredRows
+from blocklist_sdk.release.arrow_files import describe, map_table, rows_from_table, write_table
+from blocklist_sdk.release.digest import digest, kind_of
+from blocklist_sdk.release.layers import LayeredRows, Overlay
+from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import Rows, Texts, entry_at
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, entry_at
+from blocklist_sdk.release.stored import (
+    BASE_FILES,
+    OVERLAY_FILES,
+    ROWS,
+    StoredList,
+    link_files,
+    open_list,
+    write_base,
+    write_overlay,
+)
+from blocklist_sdk.release.tallies import count_by
+from blocklist_sdk.release.tree import Tree, are_leaves_right, are_nodes_right
 
-_FORMAT = 2
-"""1: without secrets in the table of numbers (`cells.Homes`), and read as well."""
+_FORMAT = 3
+"""1: without secrets in the table of numbers (`cells.Homes`); 2: without a tree and overlays. Both are read, and made
+anew at the next release."""
 
-_ABOUT, _ROWS, _RANGES = "about.json", "rows.arrow", "ranges.arrow"
+_ABOUT, _RANGES, _CHANGED_RANGES = "about.json", "ranges.arrow", "changed-ranges.arrow"
+
+_CHANGED_FILES: Final = frozenset({*OVERLAY_FILES, *CHANGED_ANSWER_FILES, _CHANGED_RANGES})
+"""The files of an overlay; all others are those of a base."""
+
+_BY_TREE: Final = frozenset(BASE_FILES) - {"texts.arrow"}
+"""Files whose damage the tree's hashes show, so that they need no others."""
+
+OVERLAY_ROWS_MIN: Final = 10_000
+"""An overlay of so few rows is neither folded nor too large: it takes less than two megabytes."""
+
+FOLD_SHARE: Final = 0.03
+"""With more of the base's rows in the overlay, the base is made anew. Writing an overlay costs by its size at each
+release, and making a base costs once: with 3 % the two are about the same over the deltas that lead there."""
+
+_OVERLAY_SHARE_MAX: Final = 0.1
+"""With more, the base is made anew at once: nobody folds here, or much has changed at a time."""
+
+_CHECKED_ROWS: Final = 80_000
+"""A piece of the rows has about so many: four megabytes, as a piece of other files."""
 
 RARE: Final = 0.1
 """If a smaller share of the entries has a scope, that is logged: one entry must not hide that the others lack it."""
-
-_COUNTED_AT_A_TIME: Final = 1 << 20
-"""So that counting takes a few megabytes, however long the list is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,79 +101,128 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class DeltaStep:
-    """The verified deltas that lead from one generation to the next release.
+class NextList:
+    """The list of a verified release, as it is put in force.
 
     Attributes:
-        before: the generation.
-        touched: the numbers of every entry that the deltas put or remove.
+        layers: its rows. If they have the base of the generation in force, only an overlay is written.
+        tree: its digest tree.
+        changes: how it differs from the list in force; not looked at where a base is written.
     """
 
-    before: "Generation"
-    touched: Touched
+    layers: LayeredRows
+    tree: Tree
+    changes: Difference
+
+    @classmethod
+    def of(cls, rows: Rows) -> Self:
+        """A list that is all base."""
+        return cls(LayeredRows.of(rows), Tree.of(rows), Difference.none())
 
 
 def write_generation(
     directory: Path,
-    rows: Rows,
+    listed: NextList,
     about: About,
     *,
     signed: Mapping[str, bytes] = MappingProxyType({}),
-    step: DeltaStep | None = None,
+    before: "Generation | None" = None,
 ) -> None:
-    """Write a generation into an empty directory, durably; arguments are as for `Store.commit`."""
-    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+    """Write a generation into an empty directory, durably.
 
-    with ThreadPoolExecutor(1) as pool:
-        # The largest file goes to the disk while the answers are worked out.
-        written = pool.submit(write_table, rows_to_table(rows), directory / _ROWS)
-        write_table(range_table(rows), directory / _RANGES)
-        # A release may have been published ahead of this clock, and is asked from now on.
-        published_ms = times.to_ms(about.published_at)
-        _write_answers(directory, rows, published_ms, min(published_ms, times.to_ms(times.now())), step)
-        hashes = {name: _sha256_of(directory / name) for name in (_RANGES, *ANSWER_FILES)}
-        written.result()
-    _write_documents(directory, about, hashes, signed)
+    Args:
+        directory: the empty directory.
+        listed: the list.
+        about: its release.
+        signed: signed metadata that later proves that the release is the authority's, by file name.
+        before: the generation in force.
+    """
+    # A release may have been published ahead of this clock, and is asked from now on.
+    published_ms = times.to_ms(about.published_at)
+    from_ms = min(published_ms, times.to_ms(times.now()))
+    changed = None if before is None else _changed_answers(before, listed, published_ms, from_ms)
+    if before is None or changed is None:
+        _write_base(directory, listed, published_ms, from_ms)
+        files: dict[str, dict[str, Any]] = {}
+        pieces: dict[str, list[str]] = {}
+        fresh = [path.name for path in directory.iterdir()]
+        flushed: list[str] = []
+    else:
+        link_files(before.directory, directory, before.base_files)
+        files = {name: before.files[name] for name in before.base_files}
+        pieces = {name: before.pieces_of_files[name] for name in before.base_files if name in before.pieces_of_files}
+        write_overlay(directory, listed.layers, listed.tree, is_flushed=False)
+        if listed.layers.overlay.puts.has_ranges:
+            changed[_CHANGED_RANGES] = range_table(listed.layers.overlay.puts)
+        for name, table in changed.items():
+            write_table(table, directory / name, is_flushed=False)
+        flushed = fresh = [*OVERLAY_FILES, *changed]
+    files |= {name: describe(directory / name) for name in fresh}
+    pieces |= {name: piece_hashes(directory / name) for name in fresh if name not in _BY_TREE}
+    _write_documents(directory, about, files, pieces, signed, unflushed=flushed)
 
 
 def write_generation_again(
     directory: Path, generation: "Generation", about: About, signed: Mapping[str, bytes]
 ) -> None:
     """Write the list of a generation as another release into an empty directory, durably; big files are shared."""
-    for name in (_ROWS, _RANGES, *ANSWER_FILES):
-        try:
-            os.link(generation.directory / name, directory / name)
-        except OSError:
-            # Not every file system can link.
-            shutil.copyfile(generation.directory / name, directory / name)
-            sync_file(directory / name)
-    _write_documents(directory, about, generation.hashes, signed)
+    link_files(generation.directory, directory, tuple(generation.files))
+    _write_documents(directory, about, generation.files, generation.pieces_of_files, signed, unflushed=())
 
 
-def _write_documents(directory: Path, about: About, hashes: Mapping[str, str], signed: Mapping[str, bytes]) -> None:
+def _changed_answers(
+    before: "Generation", listed: NextList, published_ms: int, from_ms: int
+) -> dict[str, pa.Table] | None:
+    """The answers of the next overlay; None if a base has to be written."""
+    layers = listed.layers
+    if before.is_of_earlier_format or before.layers.facts.base_id != layers.facts.base_id:
+        return None
+    largest = max(OVERLAY_ROWS_MIN, int(_OVERLAY_SHARE_MAX * len(layers.base)))
+    more_rows = len(listed.changes.added) - len(listed.changes.removed)
+    # If the numbers of rows do not fit, what is in force is not what the changes start from.
+    if len(layers.overlay) > largest or len(before.layers) + more_rows != len(layers):
+        return None
+    return before.answers.changed_tables(
+        layers, listed.changes, published_ms=published_ms, from_ms=from_ms, numbers_max=2 * largest
+    )
+
+
+def _write_base(directory: Path, listed: NextList, published_ms: int, from_ms: int) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    rows = listed.layers.whole()
+    # A tree that deltas changed may keep nodes that nothing leads to any more.
+    tree = None if len(listed.tree.patch) else listed.tree
+    with ThreadPoolExecutor(1) as pool:
+        # The largest file goes to the disk while the answers are worked out.
+        written = pool.submit(write_base, directory, rows, tree=tree)
+        write_table(range_table(rows), directory / _RANGES)
+        for name, table in answer_tables(rows, published_ms=published_ms, from_ms=from_ms).items():
+            write_table(table, directory / name)
+        written.result()
+
+
+def _write_documents(
+    directory: Path,
+    about: About,
+    files: Mapping[str, Mapping[str, Any]],
+    pieces: Mapping[str, list[str]],
+    signed: Mapping[str, bytes],
+    *,
+    unflushed: Sequence[str],
+) -> None:
     document = {
         "format": _FORMAT,
         **asdict(about),
         "published_at": about.published_at.isoformat(),
-        "files": {name: describe(directory / name) for name in (_ROWS, *hashes)},
-        # The rows have the release's own digest.
-        "hashes": dict(hashes),
+        "files": dict(files),
+        "pieces": dict(pieces),
     }
-    for name, data in {_ABOUT: json.dumps(document, indent=1).encode(), **signed}.items():
+    documents = {_ABOUT: json.dumps(document, indent=1).encode(), **signed}
+    for name, data in documents.items():
         (directory / name).write_bytes(data)
-        sync_file(directory / name)
+    sync_files([directory / name for name in (*unflushed, *documents)])
     sync_directory(directory)
-
-
-def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int, step: DeltaStep | None) -> None:
-    patch = None
-    if step is not None and step.before.are_answers_whole():
-        patch = step.before.answers.patch(rows, step.touched, published_ms=published_ms, from_ms=from_ms)
-    if patch is not None and step is not None:
-        copy_with_cells(step.before.directory / CELLS, directory / CELLS, patch.at, patch.cells)
-    tables = answer_tables(rows, published_ms=published_ms, from_ms=from_ms) if patch is None else patch.tables
-    for name, table in tables.items():
-        write_table(table, directory / name)
 
 
 class Generation:
@@ -159,41 +232,50 @@ class Generation:
         directory: where it is.
         name: its directory's name.
         about: the release.
-        bytes: its size on disk.
-        hashes: SHA-256 of each file that is worked out from the rows, by name.
-        rows: all rows, as arrays over the mapped file.
+        files: length and ends of each file, by name.
+        pieces_of_files: SHA-256 of each piece of the files that have such hashes, by name.
+        is_of_earlier_format: whether an earlier version wrote it, without a tree; the next release is a base.
+        bytes: its size on disk, with the files that it shares with others.
         answers: answers for most numbers without reading their rows.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        about: About,
-        size: int,
-        hashes: dict[str, str],
-        rows: Rows,
-        ranges: RangeIndex | None,
-        answers: NumberLookup,
-    ) -> None:
-        """For `open`, which maps the files."""
+    def __init__(self, directory: Path, about: About, document: Mapping[str, Any]) -> None:
+        """For `open`, which says what it may raise."""
         self.directory = directory
         self.name: str = directory.name
-        self.hashes = hashes
         self.about = about
-        self.bytes = size
-        self.answers = answers
-        self.rows = rows
-        self._ranges = ranges
-        self._number = rows.number.data
-        self._since = rows.since.data
-        self._until = rows.until.data
-        self._level = rows.level.codes.data
-        self._block = rows.level.values.index("block") if "block" in rows.level.values else -1
-        self._published_ms = times.to_ms(about.published_at)
+        self.files: dict[str, dict[str, Any]] = document["files"]
+        self.is_of_earlier_format: bool = document["format"] < _FORMAT
+        self.pieces_of_files: dict[str, list[str]] = {} if self.is_of_earlier_format else document["pieces"]
+        self.bytes: int = sum(described["bytes"] for described in self.files.values())
+        self._hashes: dict[str, str] = document.get("hashes", {})
+        for name, described in self.files.items():
+            # If a file is shorter than its metadata says, reading the missing part would kill the process.
+            if describe(directory / name) != described:
+                raise Malformed(f"the generation in {directory} is damaged: {name} is not what was written")
+        tables = {name: map_table(directory / name) for name in self.files if name not in (*BASE_FILES, *OVERLAY_FILES)}
+        published_ms = times.to_ms(about.published_at)
+        self.answers = NumberLookup(tables, published_ms=published_ms)
+        self._published_ms = published_ms
+        self._covering: tuple[CoveringRows, ...]
+        self._stored: StoredList | None = None if self.is_of_earlier_format else open_list(directory)
+        if self._stored is None:
+            self._covering = (CoveringRows(rows_from_table(map_table(directory / ROWS)), tables[_RANGES]),)
+            count = len(self._covering[0].rows)
+        else:
+            layers = self._stored.layers
+            base, puts = CoveringRows(layers.base, tables[_RANGES], layers.overlay.dropped), layers.overlay.puts
+            changed = CoveringRows(puts, tables.get(_CHANGED_RANGES))
+            self._covering = (base, changed) if len(puts) else (base,)
+            count = len(layers)
+        if count != about.rows:
+            raise Malformed(f"the generation in {directory} is damaged: {count} rows instead of {about.rows}")
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Map a generation; takes about a millisecond whatever its size.
+        """Map a generation; takes a few milliseconds whatever its size.
+
+        Lengths and ends of its files are compared with what was written; `is_whole` reads the rest.
 
         Raises:
             Malformed: it is damaged.
@@ -214,47 +296,81 @@ class Generation:
                 signers=tuple(document["signers"]),
                 era=_era(directory, document),
             )
-            files: dict[str, dict[str, Any]] = document["files"]
-            for name, described in files.items():
-                # If a file is shorter than its metadata says, reading the missing part would kill the process.
-                if describe(directory / name) != described:
-                    raise Malformed(f"the generation in {directory} is damaged: {name} is not what was written")
-            tables = {name: map_table(directory / name) for name in files}
-            rows = rows_from_table(tables[_ROWS])
-            ranges = tables[_RANGES]
-            if len(rows) != about.rows:
-                raise Malformed(f"the generation in {directory} is damaged: {len(rows)} rows instead of {about.rows}")
-            return cls(
-                directory,
-                about,
-                sum(described["bytes"] for described in files.values()),
-                document["hashes"],
-                rows,
-                RangeIndex(ranges) if len(ranges) else None,
-                NumberLookup(tables, published_ms=times.to_ms(about.published_at)),
-            )
-        except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+            return cls(directory, about, document)
+        except (AttributeError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
+
+    # The list
 
     @cached_property
     def layers(self) -> LayeredRows:
-        """All rows, as a base and what changed since."""
-        return LayeredRows.of(self.rows)
+        """Its rows as a base and an overlay."""
+        return LayeredRows.of(self._covering[0].rows) if self._stored is None else self._stored.layers
+
+    @property
+    def rows(self) -> Rows:
+        """All rows, for those who need all: an overlay is merged into them when they are first asked for."""
+        return self._covering[0].rows if self._stored is None else self.layers.whole()
+
+    @cached_property
+    def tree(self) -> Tree:
+        """Its digest tree; of a generation of an earlier format it is made from all rows.
+
+        Raises:
+            Malformed: it is damaged.
+        """
+        with self._damage():
+            return Tree.of(self.rows) if self._stored is None else self._stored.tree
+
+    @property
+    def overlay_share(self) -> float:
+        """The rows of the overlay, gone and new ones, as a part of the base's."""
+        layers = self._stored.layers if self._stored is not None else None
+        return 0.0 if layers is None else len(layers.overlay) / max(1, len(layers.base))
+
+    @property
+    def is_to_be_folded(self) -> bool:
+        """Whether the overlay is so large that a base should be made of it; see `FOLD_SHARE`."""
+        if self._stored is None:
+            return False
+        layers = self._stored.layers
+        return len(layers.overlay) > max(OVERLAY_ROWS_MIN, FOLD_SHARE * len(layers.base))
+
+    @property
+    def base_files(self) -> tuple[str, ...]:
+        """The names of the files of its base, which the next release shares."""
+        return tuple(name for name in self.files if name not in _CHANGED_FILES)
+
+    @cached_property
+    def texts(self) -> Mapping[str, Mapping[str, int]]:
+        """For each text column, how many rows have each text; read when it is first asked for.
+
+        Raises:
+            Malformed: it is damaged.
+        """
+        with self._damage():
+            if self._stored is not None:
+                return self._stored.texts
+            return {name: dict(count_by(getattr(self.rows, name))) for name in TEXT_COLUMNS}
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """Every category of an entry, in the order of `Texts.values`."""
+        return tuple(sorted(self.texts["category"], key=str.encode))
 
     @cached_property
     def scope_entries(self) -> dict[str, int]:
-        """How many entries have each scope, in force or not, by name; counted when it is first asked for."""
-        scope = self.rows.scope
+        """How many entries have each scope, in force or not, by name."""
         found: dict[str, int] = {}
-        for value, count in zip(scope.values, _counted_codes(scope), strict=True):
+        for value, count in self.texts["scope"].items():
             for part in value.split("+"):
                 found[part] = found.get(part, 0) + count
         return dict(sorted(found.items()))
 
     @cached_property
     def scopes(self) -> frozenset[str]:
-        """Every scope that an entry has, in force or not; worked out when it is first asked for."""
-        return frozenset(part for text in self.rows.scope.values for part in text.split("+"))
+        """Every scope that an entry has, in force or not."""
+        return frozenset(self.scope_entries)
 
     def lists_scope(self, scope: Scope | None) -> bool | None:
         """Whether an entry has a scope; None without a scope, and on an empty list."""
@@ -264,26 +380,115 @@ class Generation:
         """Whether so few entries have a scope that the feed may be the wrong one for it."""
         if scope is None or scope not in self.scopes:
             return False
-        return self.scope_entries[scope] < RARE * len(self.rows)
+        return self.scope_entries[scope] < RARE * self.about.rows
 
     def signed(self, name: str) -> bytes | None:
         """A file of signed metadata that proves that the release is the authority's; None if it was not kept."""
         path = self.directory / name
         return path.read_bytes() if path.is_file() else None
 
+    def all_signed(self) -> dict[str, bytes]:
+        """All files of signed metadata, by name."""
+        names = {path.name for path in self.directory.iterdir()} - {_ABOUT, *self.files}
+        return {name: (self.directory / name).read_bytes() for name in sorted(names)}
+
+    # Damage
+
     def is_whole(self) -> bool:
         """Whether every byte is as it was written; reads them all."""
+        return all(self.is_piece_whole(at) for at in range(self.pieces()))
+
+    def pieces(self) -> int:
+        """In how many pieces, of at most about four megabytes, it is checked; 1 if that cannot be told any more.
+
+        A generation of an earlier format has one for its rows and one for each other file, whatever their size.
+        """
         try:
-            return digest(self.rows) == self.about.digest and self.are_answers_whole()
-        except ValueError:
+            return 1 + self._row_pieces() + len(self._file_pieces)
+        except Malformed:
+            return 1
+
+    def is_piece_whole(self, at: int) -> bool:
+        """Whether a piece is as it was written. The first is the digest, then come those of the rows, then the files.
+
+        Args:
+            at: which piece, from 0 on.
+        """
+        try:
+            with self._damage():
+                return self._is_piece_whole(at)
+        except Malformed:
             return False
 
-    def are_answers_whole(self) -> bool:
-        """The same of the files that are worked out from the rows, which the digest does not cover."""
+    def _is_piece_whole(self, at: int) -> bool:
+        if at == 0:
+            kind = kind_of(self.about.digest)
+            found = self.tree.digest if kind == "tree" else digest(self.rows, kind)
+            return found == self.about.digest
+        at -= 1
+        if at < self._row_pieces():
+            assert self._stored is not None
+            tree = self._stored.base_tree
+            step = self._nodes_per_piece
+            return are_nodes_right(tree, self.layers.base, slice(at * step, min((at + 1) * step, len(tree.base))))
+        name, piece, written = self._file_pieces[at - self._row_pieces()]
+        if piece is None:
+            return sha256_of(self.directory / name) == written
+        return is_piece_as_written(self.directory / name, piece, written)
+
+    def _row_pieces(self) -> int:
+        with self._damage():
+            return 0 if self._stored is None else -(-len(self._stored.base_tree.base) // self._nodes_per_piece)
+
+    @cached_property
+    def _nodes_per_piece(self) -> int:
+        assert self._stored is not None
+        return max(1, len(self._stored.base_tree.base) * _CHECKED_ROWS // max(_CHECKED_ROWS, len(self.layers.base)))
+
+    @cached_property
+    def _file_pieces(self) -> list[tuple[str, int | None, str]]:
+        """Each piece with a hash: its file, which piece of it, and the hash; without the piece for a whole file."""
+        if self._stored is None:
+            return [(name, None, written) for name, written in self._hashes.items()]
+        return [(name, at, each) for name, hashes in self.pieces_of_files.items() for at, each in enumerate(hashes)]
+
+    def is_overlay_whole(self) -> bool:
+        """Whether every byte of the overlay is as it was written."""
         try:
-            return all(_sha256_of(self.directory / name) == written for name, written in self.hashes.items())
+            return all(
+                at is not None and is_piece_as_written(self.directory / name, at, written)
+                for name, at, written in self._file_pieces
+                if name in _CHANGED_FILES
+            )
         except OSError:
             return False
+
+    def is_base_whole_beside(self, number: Int64s) -> bool:
+        """Whether the base's rows of some numbers, and their neighbours, are as they were written.
+
+        Args:
+            number: numbers that the base lists, in any order, perhaps repeated.
+        """
+        if self._stored is None:
+            return self.is_whole()
+        if not len(number):
+            return True
+        try:
+            with self._damage():
+                base = LayeredRows(self.layers.base, Overlay.none(), self.layers.facts)
+                return are_leaves_right(self._stored.base_tree, base, number)
+        except Malformed:
+            return False
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        """Turn what a flipped bit in a mapped file may lead to into `Malformed`."""
+        try:
+            yield
+        except (IndexError, KeyError, OverflowError, ValueError, OSError, pa.ArrowException) as error:
+            raise Malformed(f"the generation in {self.directory} is damaged: run a sync, which repairs it") from error
+
+    # One number
 
     def blocks(self, number: int, now_ms: int) -> bool:
         """Whether the number's rows block it at a moment, in milliseconds since 1970 UTC; for any scope.
@@ -298,10 +503,7 @@ class Generation:
         """
         begun_ms = max(now_ms, self._published_ms)
         with self._damage():
-            return any(
-                self._level[row] == self._block and self._since[row] <= begun_ms and now_ms < self._until[row]
-                for row in self._covering_rows(number)
-            )
+            return any(part.blocks(number, begun_ms, now_ms) for part in self._covering)
 
     def covering(self, number: int) -> list[Entry]:
         """Every entry that covers the number, in force or not, by entry id.
@@ -309,38 +511,10 @@ class Generation:
         Raises:
             Malformed: the rows are damaged.
         """
+        feed = self.about.feed
         with self._damage():
-            return sorted((self.entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
-
-    @contextlib.contextmanager
-    def _damage(self) -> Iterator[None]:
-        """Turn what a flipped bit in a mapped file may lead to into `Malformed`."""
-        try:
-            yield
-        except (IndexError, OverflowError) as error:
-            raise Malformed(f"the generation in {self.directory} is damaged: run a sync, which repairs it") from error
-
-    def _covering_rows(self, number: int) -> Iterator[int]:
-        row = bisect_left(self._number, number)
-        while row < len(self._number) and self._number[row] == number:
-            yield row
-            row += 1
-        if self._ranges is not None:
-            yield from self._ranges.covering(number)
-
-    def entry(self, row: int) -> Entry:
-        """The entry in a row."""
-        return entry_at(self.rows, row, feed=self.about.feed)
-
-
-def _counted_codes(column: Texts) -> list[int]:
-    """How many rows have each of a column's texts."""
-    if len(column.values) == 1:
-        return [len(column.codes)]
-    count = np.zeros(len(column.values), np.int64)
-    for start in range(0, len(column.codes), _COUNTED_AT_A_TIME):
-        count += np.bincount(column.codes[start : start + _COUNTED_AT_A_TIME], minlength=len(count))
-    return count.tolist()
+            found = [entry_at(part.rows, row, feed=feed) for part in self._covering for row in part.positions(number)]
+            return sorted(found, key=lambda entry: entry.entry)
 
 
 def release_in(directory: Path) -> ReleaseId:
@@ -360,8 +534,3 @@ def _era(directory: Path, document: Mapping[str, Any]) -> int:
             roles = targets["signed"]["delegations"]["roles"]
             era = next((role.get("era") for role in roles if role["name"] == document["feed"]), None)
     return FIRST_ERA if era is None else int(era)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -150,7 +150,8 @@ class KindTable:
                 blocks = self.level[i] == "block"
                 level[i] = LEVELS.index("block" if blocks else "advisory")
                 reason[i] = REASONS.index("listed" if blocks else "advisory")
-                category[i] = place[self.category[i]]
+                # A kind may outlive the last number that has it, and its category the last entry.
+                category[i] = place.get(self.category[i], -1)
             elif gone[i] and self.scope[i] != MIXED:
                 reason[i] = REASONS.index("expired")
             else:

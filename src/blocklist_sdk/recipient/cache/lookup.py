@@ -3,40 +3,46 @@
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blocklist_sdk.recipient.cache.cells import Homes, Kinds, cells_to_write, fill_cells, find_kinds, kind_finder
+from blocklist_sdk.recipient.cache.cells import (
+    Homes,
+    Kinds,
+    cells_to_write,
+    fill_cells,
+    find_kinds,
+    kind_finder,
+    layered_kind_finder,
+    numbers_in,
+)
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
-from blocklist_sdk.recipient.cache.ranges import range_rows
+from blocklist_sdk.release.layers import LayeredRows
+from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
-_PRIME, _MULTIPLIER, _MASK, _PATCHED, _FROM = b"modulus", b"multiplier", b"mask", b"patched", b"from"
+_CHANGED_CELLS, _CHANGED_SEGMENTS, _CHANGED_KINDS = (
+    "changed-cells.arrow",
+    "changed-segments.arrow",
+    "changed-kinds.arrow",
+)
+CHANGED_ANSWER_FILES = _CHANGED_CELLS, _CHANGED_SEGMENTS, _CHANGED_KINDS
+_PRIME, _MULTIPLIER, _MASK, _FROM = b"modulus", b"multiplier", b"mask", b"from"
 
 _IN_ROWS = Homes(prime=1)
 """Instead of homes: no table could be made that is quick, so every number is looked up in the rows."""
 
-_PATCHED_MAX = 1 / 10
-"""Share of the rows that may be patched into a table of numbers; beyond it the table is made again.
+_IN_BASE = 0xFFFF
+"""Instead of the kind of a number that no delta has touched since the base; no cell has room for it."""
 
-So its load stays below 0.55, and few of its cells are of numbers that are gone or that the rows have to decide.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """The numbers about which one release may differ from the one before.
-
-    Attributes:
-        first, last: the first and last number of each entry that deltas put or remove; in any order, perhaps repeated.
-    """
-
-    first: Int64s
-    last: Int64s
+_GROWTH = 2
+"""The overlay's table has room for the numbers of the next deltas: it is made for one and a half times its numbers, and
+is made again when there are twice as many."""
 
 
 def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) -> dict[str, pa.Table]:
@@ -52,37 +58,76 @@ def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) 
     from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
     found = classify(rows, published_ms, from_ms)
     cells, homes = fill_cells(found.numbers, found.kinds) or (np.zeros(2, np.int64), _IN_ROWS)
-    about = {_PRIME: str(homes.prime), _MULTIPLIER: str(homes.multiplier), _MASK: str(homes.mask)}
-    table = pa.table({"cell": cells}).replace_schema_metadata(about)
-    small = _small_tables(found.segment_first, found.segment_kinds, found.table, patched=0, from_ms=from_ms)
-    return {CELLS: table, **small}
-
-
-def _small_tables(
-    first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int, from_ms: int
-) -> dict[str, pa.Table]:
     return {
-        _SEGMENTS: pa.table({"first": first, "kind": segment_kinds}),
-        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched), _FROM: str(from_ms)}),
+        CELLS: _Cells(cells, homes).to_table(),
+        _SEGMENTS: _segment_table(found.segment_first, found.segment_kinds),
+        _KINDS: _kind_table(found.table, from_ms),
     }
 
 
+def _segment_table(first: Int64s, kinds: Kinds) -> pa.Table:
+    return pa.table({"first": first, "kind": kinds})
+
+
+def _kind_table(kinds: KindTable, from_ms: int) -> pa.Table:
+    return kinds.to_table().replace_schema_metadata({_FROM: str(from_ms)})
+
+
 @dataclass(frozen=True, slots=True)
-class Patch:
-    """The changes that turn a release's answers into the next release's.
+class _Cells:
+    """A table of numbers, and where each belongs in it."""
 
-    Attributes:
-        tables: the small tables as they are from now on, by file name.
-        at, cells: positions in a copy of the table of numbers, and the cells to write there.
-    """
-
-    tables: dict[str, pa.Table]
-    at: Int64s
     cells: Int64s
+    homes: Homes
+
+    def to_table(self) -> pa.Table:
+        """As it is kept on disk."""
+        homes = self.homes
+        about = {_PRIME: str(homes.prime), _MULTIPLIER: str(homes.multiplier), _MASK: str(homes.mask)}
+        return pa.table({"cell": self.cells}).replace_schema_metadata(about)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """What `to_table` wrote; a mapped table is not copied.
+
+        Raises:
+            ValueError: it has no end.
+        """
+        about = table.schema.metadata
+        cells = table.column("cell").chunk(0).to_numpy(zero_copy_only=True)
+        # Tables of before homes were secret go on answering; the next sync makes them again.
+        homes = Homes(int(about[_PRIME]), int(about.get(_MULTIPLIER, 1)), int(about.get(_MASK, 0)))
+        if not 0 < homes.prime < len(cells) or cells[-1]:
+            raise ValueError("the table of numbers has no end")
+        return cls(cells, homes)
+
+    @classmethod
+    def with_room(cls, numbers: Int64s, kinds: Kinds) -> Self | None:
+        """A table of some numbers, with room for more; None if no draw gives a quick one."""
+        filled = fill_cells(numbers, kinds, draw=lambda count: Homes.drawn_for(count + count // _GROWTH))
+        return None if filled is None else cls(*filled)
+
+    def with_kinds(self, numbers: Int64s, kinds: Kinds) -> Self | None:
+        """The same table with the kinds of some numbers; made again where it has no room for them."""
+        known = np.count_nonzero(self.cells)
+        if _GROWTH * (known + len(numbers)) <= self.homes.prime:
+            written = cells_to_write(self.cells, self.homes, numbers, kinds)
+            if written is not None:
+                cells = self.cells.copy()
+                cells[written[0]] = written[1]
+                return type(self)(cells, self.homes)
+        before, their_kinds = numbers_in(self.cells)
+        stays = ~np.isin(before, numbers)
+        return self.with_room(
+            np.concatenate((before[stays], numbers)), np.concatenate((their_kinds[stays], kinds)).astype(np.uint16)
+        )
 
 
 class NumberLookup:
     """Finds numbers in the memory-mapped tables of a generation.
+
+    A table of the numbers that deltas touched since the base goes before the base's own, and answers for numbers that
+    are gone as well.
 
     Attributes:
         published_ms: when the release was published, in milliseconds since 1970 UTC.
@@ -91,23 +136,19 @@ class NumberLookup:
     """
 
     def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
-        """Takes the tables of `answer_tables`, and the same moment.
+        """Takes the tables of `answer_tables`, with those of `changed_tables` if there are any, and the same moment.
 
         Raises:
-            KeyError, ValueError, pyarrow.ArrowException: the tables are not what `answer_tables` made.
+            KeyError, ValueError, pyarrow.ArrowException: the tables are not what these made.
         """
-        cells, segments = tables[CELLS], tables[_SEGMENTS]
         self.published_ms = published_ms
-        self._cells: Int64s = cells.column("cell").chunk(0).to_numpy(zero_copy_only=True)
-        about = cells.schema.metadata
-        # Tables of before homes were secret go on answering; the next sync makes them again.
-        self._homes = Homes(int(about[_PRIME]), int(about.get(_MULTIPLIER, 1)), int(about.get(_MASK, 0)))
-        if not 0 < self._homes.prime < len(self._cells) or self._cells[-1]:
-            raise ValueError("the table of numbers has no end")
-        self._kinds = KindTable.from_table(tables[_KINDS])
-        about_kinds = tables[_KINDS].schema.metadata or {}
-        self._patched = int(about_kinds.get(_PATCHED, 0))
-        self.from_ms: int = int(about_kinds.get(_FROM, published_ms))
+        self._base = _Cells.from_table(tables[CELLS])
+        self._changed = _Cells.from_table(tables[_CHANGED_CELLS]) if _CHANGED_CELLS in tables else None
+        kinds = tables.get(_CHANGED_KINDS, tables[_KINDS])
+        self._kinds = KindTable.from_table(kinds)
+        self.from_ms: int = int((kinds.schema.metadata or {}).get(_FROM, published_ms))
+        self._has_changed_segments = _CHANGED_SEGMENTS in tables
+        segments = tables[_CHANGED_SEGMENTS if self._has_changed_segments else _SEGMENTS]
         self._first: Int64s = np.empty(0, np.int64)
         self._segment_kinds: Kinds = np.empty(0, np.uint16)
         if len(segments):
@@ -116,42 +157,61 @@ class NumberLookup:
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
-    def patch(self, rows: Rows, touched: Touched, *, published_ms: int, from_ms: int | None = None) -> Patch | None:
-        """The changes that give these tables the next release's answers; None if the tables must be made again.
+    @property
+    def changed_numbers(self) -> int:
+        """How many numbers the table of the overlay has."""
+        return 0 if self._changed is None else int(np.count_nonzero(self._changed.cells))
 
-        Only touched numbers are examined. A number that has lost its own entries keeps its cell, since the cells behind
-        it are found across it; its kind becomes `UNLISTED`, or `UNDECIDED` if there are ranges. The kinds of other
-        numbers stay valid: they are so from the earlier release on.
+    def changed_tables(
+        self, layers: LayeredRows, changes: Difference, *, published_ms: int, from_ms: int, numbers_max: int
+    ) -> dict[str, pa.Table] | None:
+        """The tables of the overlay for the next release; None if its answers must be made from all its rows.
+
+        Only what has changed is examined; with ranges, everything that has changed since the base. The kinds of other
+        numbers stay valid: they are so from the earlier release on. A number that has lost its own entries is
+        `UNLISTED`, or what the ranges around it say.
+
+        Args:
+            layers: the next release, with the same base.
+            changes: how it differs from this one.
+            published_ms: when the next release was published, in milliseconds since 1970 UTC.
+            from_ms: the moment from which on its answers have to be right.
+            numbers_max: how many numbers the table of the overlay may have.
         """
-        from blocklist_sdk.recipient.cache.classify import classify, count_up
+        from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
 
-        start = np.searchsorted(rows.number, touched.first, "left")
-        size = np.searchsorted(rows.number, touched.last, "right") - start
-        patched = self._patched + len(size) + int(size.sum())
-        if (
-            patched > _PATCHED_MAX * len(rows)
-            or published_ms < self.published_ms
-            or rows.has_ranges != bool(len(self._first))
-            or not self._homes.are_secret
-            or not {*self._kinds.category} <= {"", *rows.category.values}
-        ):
+        if published_ms < self.published_ms:
             return None
-        near = np.repeat(start, size) + count_up(size)
-        from_ms = max(self.from_ms, published_ms if from_ms is None else from_ms)
-        found = classify(rows.take(np.union1d(near, range_rows(rows))), published_ms, min(from_ms, published_ms))
+        changed = self._changed
+        first, last = changes.numbers()
+        is_ranged = layers.has_ranges or bool(len(self._first))
+        is_range_touched = self._has_changed_segments or not np.array_equal(first, last)
+        if is_ranged and changed is not None:
+            # A range may say something else about numbers that earlier deltas touched.
+            known, _ = numbers_in(changed.cells)
+            first, last, changed = np.concatenate((first, known)), np.concatenate((last, known)), None
+        if len(first) > numbers_max:
+            return None
+        part = layers.around(first, last) if is_ranged else layers.near(first, last)
+        if len(part) > 2 * numbers_max:
+            return None
+        from_ms = max(self.from_ms, from_ms)
+        found = classify(part, published_ms, min(from_ms, published_ms))
         extended = self._kinds.extended(found.table)
         if extended is None:
             return None
-        table, number_of = extended
-        gone = np.setdiff1d(touched.first[touched.first == touched.last], found.numbers)
-        kinds = np.concatenate((number_of[found.kinds], np.full(len(gone), UNDECIDED if rows.has_ranges else UNLISTED)))
+        kind_table, kind_of = extended
+        segments = self._first, self._segment_kinds
+        if is_range_touched:
+            segments = found.segment_first, kind_of[found.segment_kinds]
+        gone = np.setdiff1d(first[first == last], found.numbers)
         numbers = np.concatenate((found.numbers, gone))
-        written = cells_to_write(self._cells, self._homes, numbers, kinds)
-        if written is None:
+        kinds = np.concatenate((kind_of[found.kinds], _segment_kinds_of(gone, *segments)))
+        cells = _Cells.with_room(numbers, kinds) if changed is None else changed.with_kinds(numbers, kinds)
+        if cells is None or np.count_nonzero(cells.cells) > numbers_max:
             return None
-        segment_kinds = number_of[found.segment_kinds]
-        tables = _small_tables(found.segment_first, segment_kinds, table, patched=patched, from_ms=from_ms)
-        return Patch(tables, *written)
+        tables = {_CHANGED_CELLS: cells.to_table(), _CHANGED_KINDS: _kind_table(kind_table, from_ms)}
+        return {**tables, _CHANGED_SEGMENTS: _segment_table(*segments)} if is_range_touched else tables
 
     def finder(self, day: int) -> Callable[[int], bool | None]:
         """A function that says whether a number is blocked on a day (counted from 1970 UTC), from `from_ms` on.
@@ -162,20 +222,35 @@ class NumberLookup:
         if made is None or made[0] != day:
             answers = self._kinds.answers(day)
             elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
-            if self._homes == _IN_ROWS:
+            base, changed = self._base, self._changed
+            if base.homes == _IN_ROWS:
                 elsewhere = _undecided
-            made = self._made = day, kind_finder(self._cells.data, self._homes, answers, elsewhere)
+            if changed is None:
+                find = kind_finder(base.cells.data, base.homes, answers, elsewhere)
+            else:
+                find = layered_kind_finder(
+                    changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere
+                )
+            made = self._made = day, find
         return made[1]
 
     def kinds_of(self, numbers: Int64s) -> Kinds:
         """The kind of each of many numbers."""
-        if self._homes == _IN_ROWS:
+        changed = self._changed
+        if changed is None:
+            return self._base_kinds_of(numbers)
+        kinds = find_kinds(changed.cells, changed.homes, numbers, unlisted=_IN_BASE)
+        rest = np.flatnonzero(kinds == _IN_BASE)
+        kinds[rest] = self._base_kinds_of(numbers[rest])
+        return kinds
+
+    def _base_kinds_of(self, numbers: Int64s) -> Kinds:
+        if self._base.homes == _IN_ROWS:
             return np.full(len(numbers), UNDECIDED, np.uint16)
-        kinds = find_kinds(self._cells, self._homes, numbers, unlisted=UNLISTED)
+        kinds = find_kinds(self._base.cells, self._base.homes, numbers, unlisted=UNLISTED)
         if len(self._first):
             rest = np.flatnonzero(kinds == UNLISTED)
-            at = np.searchsorted(self._first, numbers[rest], "right") - 1
-            kinds[rest] = np.where(at < 0, UNLISTED, self._segment_kinds[at])
+            kinds[rest] = _segment_kinds_of(numbers[rest], self._first, self._segment_kinds)
         return kinds
 
     def in_ranges(self, numbers: Int64s) -> NDArray[np.bool_]:
@@ -190,6 +265,15 @@ class NumberLookup:
         """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
         day = now_ms // DAY_MS if now_ms >= self.from_ms else None
         return self._kinds.verdicts(day, scope, categories)
+
+
+def _segment_kinds_of(numbers: Int64s, first: Int64s, kinds: Kinds) -> Kinds:
+    """The kinds that ranges give to some numbers."""
+    if not len(first):
+        return np.full(len(numbers), UNLISTED, np.uint16)
+    at = np.searchsorted(first, numbers, "right") - 1
+    found: Kinds = np.where(at < 0, UNLISTED, kinds[at]).astype(np.uint16)
+    return found
 
 
 def _undecided(_: int) -> None:

@@ -8,6 +8,7 @@
         protected.json          numbers that no feed may list, as the authority signed them
         tuf/                    the repository's signed metadata
         generations/SERIAL-ERA-RANDOM/
+        fold.lock               held while a base is made anew of a generation and its overlay
         fetch-RANDOM/           what a running sync has fetched so far
 """
 
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from blocklist_sdk.disk import (
     STAGED_PREFIX,
@@ -35,25 +37,31 @@ from blocklist_sdk.disk import (
     write_file,
     write_json,
 )
-from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.errors import InvalidInput, Locked, Malformed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.modes import PRIVATE, SHARED, Access
 from blocklist_sdk.recipient.cache.generation import (
     About,
-    DeltaStep,
     Generation,
+    NextList,
     release_in,
     write_generation,
     write_generation_again,
 )
+from blocklist_sdk.release.digest import digest, kind_of
 from blocklist_sdk.release.release_id import ReleaseId
-from blocklist_sdk.release.rows import Rows
 
 _FORMAT = 1
 HELD_MAX = 8
 """Older releases that are kept because they are held, at most, so that disk use has a bound."""
 
 _WORKSPACE_PREFIX = "fetch-"
+
+_FOLDED_PREFIX = ".fold-"
+"""Begins the names of bases that are being made of a generation and its overlay."""
+
+_FOLD_ROOM: Final = 1.2
+"""Folding writes about what the generation has; this part of it must be free on the disk."""
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -202,52 +210,66 @@ class Store:
 
     def commit(
         self,
-        rows: Rows,
+        listed: NextList,
         about: About,
         expires: datetime,
         *,
         signed: Mapping[str, bytes] = MappingProxyType({}),
         hold: Set[ReleaseId] = frozenset(),
-        step: DeltaStep | None = None,
     ) -> None:
         """Put a verified release in force: write it beside the others, then switch with one rename.
 
+        If it has the base of the generation in force, that one's files are linked, and only an overlay is written. The
+        caller holds the lock.
+
         Args:
-            rows: the release's rows.
+            listed: the release's list.
             about: the release.
             expires: when its signatures expire.
             signed: signed metadata that later proves that the release is the authority's, by file name.
             hold: older releases that are still needed.
-            step: the deltas, if they led here; then the answers of the generation before are patched, not made again.
         """
+        opened = self.open()
+        before = opened[0] if opened else None
         self._put_in_force(
             about,
             expires,
-            lambda directory: write_generation(directory, rows, about, signed=signed, step=step),
+            lambda directory: write_generation(directory, listed, about, signed=signed, before=before),
+            before=before,
             hold=hold,
         )
 
     def _put_in_force(
-        self, about: About, expires: datetime, write: Callable[[Path], None], *, hold: Set[ReleaseId]
+        self,
+        about: About,
+        expires: datetime,
+        write: Callable[[Path], None],
+        *,
+        before: Generation | None,
+        hold: Set[ReleaseId],
     ) -> None:
-        opened = self.open()
-        # The random part gives a release another name when it is written again because its first copy was damaged.
-        name = f"{about.serial:012d}-{about.era}-{secrets.token_hex(4)}"
+        name = _name_for(about)
         with storage(self._generations):
             self.access.make(self._generations, is_ours=True)
             for path in self._generations.glob(f"{STAGED_PREFIX}*"):  # what killed syncs left
                 shutil.rmtree(path, ignore_errors=True)
-            staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=STAGED_PREFIX))
-            try:
+            self._forget_killed_folds()
+            with self._staged(STAGED_PREFIX) as staging:
                 write(staging)
                 self.access.give_all(staging)
                 os.replace(staging, self._generations / name)
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
             sync_directory(self._generations)
         self.switch(name, expires)
-        self._prune(name, before=opened[0].name if opened else None, hold=hold)
+        self._prune(name, before=None if before is None else before.name, hold=hold)
+
+    @contextlib.contextmanager
+    def _staged(self, prefix: str) -> Iterator[Path]:
+        """A private directory among the generations, for one that is being written; removed unless it was renamed."""
+        staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=prefix))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
     def commit_again(
         self,
@@ -259,9 +281,84 @@ class Store:
         hold: Set[ReleaseId] = frozenset(),
     ) -> None:
         """Put the list of a generation in force as another release. Arguments are those of `commit`."""
+        opened = self.open()
         self._put_in_force(
-            about, expires, lambda directory: write_generation_again(directory, generation, about, signed), hold=hold
+            about,
+            expires,
+            lambda directory: write_generation_again(directory, generation, about, signed),
+            before=opened[0] if opened else None,
+            hold=hold,
         )
+
+    def fold(self, generation: Generation, *, wait_s: float = 60.0) -> bool:
+        """Make a base of a generation and its overlay, and put it in force in its place, as the same release.
+
+        It is written without the lock, which is held for the switch only. Readers and syncs go on meanwhile; if the
+        generation is no longer in force at the end, or another process folds, nothing is changed. Whenever the process
+        is killed, what was in force still is.
+
+        Args:
+            generation: the one in force.
+            wait_s: how long to wait for the lock.
+
+        Returns:
+            Whether it was put in force.
+
+        Raises:
+            Malformed: the generation is damaged.
+        """
+        with storage(self._generations):
+            free = shutil.disk_usage(self._generations).free
+        if free < _FOLD_ROOM * generation.bytes:
+            log.warning(
+                "the overlay of %s stays: to make a base of it takes %d MB of disk, and %d MB are free",
+                generation.directory,
+                _FOLD_ROOM * generation.bytes / 1e6,
+                free / 1e6,
+            )
+            return False
+        try:
+            with self._fold_lock(), storage(self._generations), self._staged(_FOLDED_PREFIX) as staging:
+                self._write_folded(staging, generation)
+                return self._switch_to_folded(staging, generation, wait_s)
+        except Locked as error:
+            log.info("%s was not folded: %s", generation.directory, error)
+            return False
+
+    def _fold_lock(self) -> contextlib.AbstractContextManager[None]:
+        return file_lock(self.directory / "fold.lock", wait_s=0, busy=f"another process folds {self.directory}")
+
+    def _forget_killed_folds(self) -> None:
+        left = list(self._generations.glob(f"{_FOLDED_PREFIX}*"))
+        if left:
+            # Whoever folds has the lock.
+            with contextlib.suppress(Locked), self._fold_lock():
+                for path in left:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _write_folded(self, staging: Path, generation: Generation) -> None:
+        listed = NextList.of(generation.rows)
+        about = generation.about
+        kind = kind_of(about.digest)
+        if about.digest != (listed.tree.digest if kind == "tree" else digest(generation.rows, kind)):
+            raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
+        write_generation(staging, listed, about, signed=generation.all_signed())
+        self.access.give_all(staging)
+
+    def _switch_to_folded(self, staging: Path, generation: Generation, wait_s: float) -> bool:
+        name = _name_for(generation.about)
+        with self.lock(wait_s):
+            current = self.current()
+            if current is None or current.generation != generation.name or current.expires is None:
+                return False
+            os.replace(staging, self._generations / name)
+            sync_directory(self._generations)
+            self.switch(name, current.expires)
+            release = self._release_of(name)
+            for other in self._names():
+                if other != name and self._release_of(other) == release:
+                    shutil.rmtree(self._generations / other, ignore_errors=True)
+        return True
 
     def switch(self, generation: str, expires: datetime) -> None:
         """Put a generation in force, with the expiry of its newest signatures."""
@@ -295,6 +392,9 @@ class Store:
         others = [other for other in self._names() if self._release_of(other) != release]
         if before not in others:
             before = others[0] if others else None
+        if before is not None:
+            # A fold that was killed leaves a second copy.
+            others = [before, *(other for other in others if self._release_of(other) != self._release_of(before))]
         wanted = [other for other in others if other != before and self._release_of(other) in hold]
         if len(wanted) > HELD_MAX:
             log.warning(
@@ -313,6 +413,8 @@ class Store:
     def open_release(self, release: ReleaseId) -> Generation | None:
         """The generation of a release; None if it is no longer on this disk.
 
+        Lengths and ends of its files are checked; see `Generation.is_whole` for the rest.
+
         Raises:
             Malformed: it is damaged.
         """
@@ -320,23 +422,29 @@ class Store:
         for name in self._names():
             if self._release_of(name) == release:
                 try:
-                    generation = Generation.open(self._generations / name)
+                    return Generation.open(self._generations / name)
                 except Malformed as error:
                     damage = error
-                    continue
-                if generation.is_whole():
-                    return generation
-                damage = Malformed(f"release {release} in {self._generations} is damaged")
         if damage is not None:
             raise damage
         return None
 
     def disk_bytes(self) -> int:
-        """The size of all generations on disk."""
-        total = 0
+        """The size of all generations on disk; files that several share count once."""
+        sizes: dict[tuple[int, int], int] = {}
         # A sync may be deleting some of them right now: os.walk passes over what is gone.
         for folder, _, names in os.walk(self._generations):
             for name in names:
                 with contextlib.suppress(OSError):
-                    total += os.stat(os.path.join(folder, name)).st_size
-        return total
+                    status = os.stat(os.path.join(folder, name))
+                    sizes[status.st_dev, status.st_ino] = status.st_size
+        return sum(sizes.values())
+
+
+def _name_for(about: About) -> str:
+    """A new name for a generation.
+
+    The random part gives a release another name when it is written again, because its first copy was damaged or has an
+    overlay.
+    """
+    return f"{about.serial:012d}-{about.era}-{secrets.token_hex(4)}"

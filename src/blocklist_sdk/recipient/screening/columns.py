@@ -19,7 +19,7 @@ from blocklist_sdk.recipient.cache.kinds import LEVELS, REASONS
 from blocklist_sdk.recipient.rules import RULES, RulesInForce
 from blocklist_sdk.recipient.verdicts import decide, deciding
 from blocklist_sdk.records import Scope
-from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.rows import Int64s, Rows
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
@@ -73,7 +73,7 @@ class Screening:
         self._form = form
         self._scope = scope
         self._at = at
-        self._categories = generation.rows.category.values
+        self._categories = generation.categories
         self._now_ms = times.to_ms(at)
         self._begun_ms = max(self._now_ms, times.to_ms(generation.about.published_at))
         self._verdicts = generation.answers.kind_verdicts(self._now_ms, scope, self._categories)
@@ -111,7 +111,7 @@ class Screening:
     @property
     def list_entries(self) -> int:
         """How many entries are on the list."""
-        return len(self._generation.rows)
+        return self._generation.about.rows
 
     def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
         """Screen one column, or a part of one, in this thread.
@@ -208,35 +208,36 @@ class Screening:
         distinct, place = np.unique(numbers[rows], return_inverse=True)
         if not len(distinct):
             return
-        listed = self._generation.rows
-        first = np.searchsorted(listed.number, distinct)
-        after = np.searchsorted(listed.number, distinct, "right")
+        near = self._generation.layers.near(distinct, distinct)
+        first = np.searchsorted(near.number, distinct)
+        after = np.searchsorted(near.number, distinct, "right")
         is_single = (after - first == 1) & ~self._generation.answers.in_ranges(distinct)
         found = np.empty((3, len(distinct)), np.int32)
-        found[:, is_single] = self._by_only_rows(first[is_single])
+        found[:, is_single] = self._by_only_rows(near, first[is_single])
         others = np.flatnonzero(~is_single)
         for i, number in zip(others.tolist(), distinct[others].tolist(), strict=True):
             found[:, i] = self._by_entries(number)
         level[rows], category[rows], reason[rows] = found[:, place]
 
-    def _by_only_rows(self, row: NDArray[np.intp]) -> NDArray[np.int32]:
+    def _by_only_rows(self, listed: Rows, row: NDArray[np.intp]) -> NDArray[np.int32]:
         """Level, category and reason of numbers that have one row each, as `decide` finds them.
 
         Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
         `cache/generation.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
         """
-        listed, now_ms = self._generation.rows, self._now_ms
+        now_ms = self._now_ms
         asked = [self._scope is None or self._scope in text.split("+") for text in listed.scope.values]
         is_asked = np.array(asked, np.bool_)[listed.scope.codes[row]]
         since, until = listed.since[row], listed.until[row]
         in_force = is_asked & (since <= self._begun_ms) & (now_ms < until)
         blocks = np.array([text == "block" for text in listed.level.values], np.bool_)[listed.level.codes[row]]
+        category = np.array([self._categories.index(text) for text in listed.category.values], np.int32)
         if_in_force = np.where(blocks, REASONS.index("listed"), REASONS.index("advisory"))
         if_not = np.where(until <= now_ms, REASONS.index("expired"), REASONS.index("not-yet"))
         return np.stack(
             (
                 np.where(in_force, np.where(blocks, LEVELS.index("block"), LEVELS.index("advisory")), -1),
-                np.where(in_force, listed.category.codes[row].astype(np.int32), -1),
+                np.where(in_force, category[listed.category.codes[row]], -1),
                 np.where(in_force, if_in_force, np.where(is_asked, if_not, REASONS.index("not-listed"))),
             )
         ).astype(np.int32)

@@ -20,7 +20,7 @@ from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.recipient.cache.audit_file import NAME as AUDIT_FILE
 from blocklist_sdk.recipient.cache.audit_file import AuditFile
-from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
@@ -42,6 +42,7 @@ from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.audit import SeenAuditHead, contradictions
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROWS_MAX
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path, unknown_feed
@@ -143,7 +144,7 @@ class Syncer:
             if offer.plan.kind == "none":
                 rows, changes = old, difference(old, old)
             else:
-                built = self._build(trust, offer, old)
+                built = self._build(trust, offer)
                 rows, changes = built.rows, built.changes
         return sync_impact(
             old,
@@ -236,7 +237,7 @@ class Syncer:
         """Fetch a release, build it, and switch to it."""
         local = offer.local
         old = local.rows if local else Rows.empty()
-        built = self._build(trust, offer, old)
+        built = self._build(trust, offer)
         rows, changes = built.rows, built.changes
         reasons = self._refusals(offer, state, old, rows, now, changes)
         if reasons and not (is_accepted and _is_for_content(accept, state)):
@@ -251,10 +252,10 @@ class Syncer:
             signers=offer.signers,
             era=offer.era,
         )
-        step = DeltaStep(local, built.touched) if local and built.touched else None
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, hold=self.held(), step=step)
+        listed = NextList(built.layers, built.tree, changes)
+        self.store.commit(listed, about, offer.expires, signed=offer.signed, hold=self.held())
         return offer.result(
-            "delta" if built.touched else "snapshot",
+            "delta" if built.is_delta else "snapshot",
             added=len(changes.added),
             removed=len(changes.removed),
             changed=len(changes.changed_new),
@@ -343,8 +344,10 @@ class Syncer:
         self._note(audit_warning=warning)
         return warning
 
-    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> Built:
+    def _build(self, trust: Trust, offer: "_Offer") -> Built:
         planned = offer.plan
+        old = offer.local.layers if offer.local else LayeredRows.of(Rows.empty())
+        tree = offer.local.tree if offer.local else None
         with self.store.workspace() as directory:
             local = offer.local.about if offer.local else None
             before = offer.index.find(local.serial) if local else None
@@ -352,7 +355,7 @@ class Syncer:
             fetched = Fetch(trust, offer.index, directory, continues)
             try:
                 self._admit(trust, offer, planned)
-                return fetched.build(planned, old)
+                return fetched.build(planned, old, tree)
             except Malformed as error:
                 other = healing_plan(offer.index, planned)
                 if other is None:
@@ -364,7 +367,7 @@ class Syncer:
                     error,
                 )
                 self._admit(trust, offer, other)
-                return fetched.build(other, old)
+                return fetched.build(other, old, tree)
 
     def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
         """Check what a plan costs by what is signed about it, before anything of it is downloaded."""

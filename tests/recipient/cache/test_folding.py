@@ -1,0 +1,213 @@
+"""A base is made anew of a generation and its overlay while readers and syncs go on."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.recipient.cache import generation as generation_module
+from blocklist_sdk.recipient.cache import store as store_module
+from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
+from blocklist_sdk.recipient.cache.store import Store
+from blocklist_sdk.release.merge import delta_between
+from blocklist_sdk.release.release_id import ReleaseId
+from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from support.strategies import to_plain
+
+LOW = 6_281_200_000_000
+EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
+SIGNED = {"index.json": b"{}", "timestamp.json": b"[]"}
+
+
+def rows_of(serial: int, count: int = 300) -> Rows:
+    """A release without the first numbers, as many as its serial."""
+    number = LOW + np.arange(serial, count)
+    x = Texts.repeat("block", len(number))
+    zero = np.zeros(len(number), np.int64)
+    return Rows(number, number, number - LOW + 1, x, x, x, x, zero, np.full(len(number), FOREVER_MS, np.int64))
+
+
+def commit(store: Store, serial: int, *, hold: frozenset[ReleaseId] = frozenset()) -> None:
+    """Put a release in force as a sync of the delta does."""
+    rows = rows_of(serial)
+    before = store.open()
+    listed = NextList.of(rows)
+    if before is not None and before[0].about.serial < serial:
+        layers, changes = before[0].layers.applied(delta_between(before[0].rows, rows))
+        listed = NextList(layers, before[0].tree.updated(layers, changes), changes)
+    about = About("id-all", serial, listed.tree.digest, len(rows), datetime(2026, 1, serial, tzinfo=UTC))
+    store.commit(listed, about, EXPIRES, signed=SIGNED, hold=hold)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "id-all")
+    commit(store, 1)
+    commit(store, 2)
+    return store
+
+
+def in_force(store: Store) -> Generation:
+    opened = store.open()
+    assert opened is not None
+    return opened[0]
+
+
+def names(store: Store) -> set[str]:
+    return {path.name for path in (store.directory / "generations").iterdir()}
+
+
+def test_the_same_release_is_in_force_without_an_overlay(store: Store) -> None:
+    before = in_force(store)
+    assert before.overlay_share > 0
+    assert store.fold(before)
+    after = in_force(store)
+    assert after.name != before.name
+    assert (after.about, after.overlay_share, after.all_signed()) == (before.about, 0, SIGNED)
+    assert after.is_whole()
+    assert to_plain(after.rows) == to_plain(before.rows) == to_plain(rows_of(2))
+    current = store.current()
+    assert current is not None
+    assert current.expires == EXPIRES
+    assert store.releases() == [ReleaseId(1, 2), ReleaseId(1, 1)]
+    # Who has the older copy open goes on with it.
+    assert before.blocks(LOW + 5, 0)
+    commit(store, 3)
+    assert [in_force(store).about.serial, in_force(store).is_whole()] == [3, True]
+
+
+def test_a_release_that_came_meanwhile_stays_in_force(store: Store) -> None:
+    before = in_force(store)
+    commit(store, 3)
+    assert not store.fold(before)
+    assert in_force(store).about.serial == 3
+    assert not [name for name in names(store) if name.startswith(".")]
+
+
+def test_a_sync_while_it_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is free meanwhile, and the sync leaves what is being written alone."""
+    writing = Store._write_folded
+
+    def interrupted(self: Store, staging: Path, generation: Generation) -> None:
+        with store.lock(0):
+            commit(store, 3)
+        assert staging.is_dir()
+        writing(self, staging, generation)
+
+    monkeypatch.setattr(Store, "_write_folded", interrupted)
+    assert not store.fold(in_force(store))
+    assert in_force(store).about.serial == 3
+    assert in_force(store).is_whole()
+
+
+def test_two_folds_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, second = in_force(store), []
+    writing = Store._write_folded
+
+    def beside(self: Store, staging: Path, generation: Generation) -> None:
+        thread = threading.Thread(target=lambda: second.append(Store(store.directory).fold(before)))
+        thread.start()
+        thread.join()
+        writing(self, staging, generation)
+
+    monkeypatch.setattr(Store, "_write_folded", beside)
+    assert store.fold(before)
+    assert second == [False]
+    assert in_force(store).is_whole()
+
+
+def killed_at(step: int, action: Callable[[], object]) -> bool:
+    """Run in a child that is killed before its nth rename, link or flush; whether it came that far."""
+    child = os.fork()
+    if not child:
+        left = [step]
+
+        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **options: Any) -> Any:
+                left[0] -= 1
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **options)
+
+            return call
+
+        for name in ("fsync", "replace", "link"):
+            setattr(os, name, counted(getattr(os, name)))
+        shutil.rmtree = counted(shutil.rmtree)
+        action()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_killed_at_any_moment(store: Store) -> None:
+    """What is in force is whole, and the next release sweeps what was left."""
+    serial, step = 2, 1
+    while killed_at(step, lambda: store.fold(in_force(store))):
+        assert (in_force(store).about.serial, in_force(store).is_whole()) == (serial, True)
+        if step % 5 == 0:
+            serial += 1
+            commit(store, serial)
+            assert store.releases() == [ReleaseId(1, serial), ReleaseId(1, serial - 1)]
+            assert len(names(store)) == 2
+        step += 1
+    assert step > 10
+    assert in_force(store).is_whole()
+
+
+def test_held_releases_stay(store: Store) -> None:
+    commit(store, 3, hold=frozenset({ReleaseId(1, 1)}))
+    assert store.fold(in_force(store))
+    assert store.releases() == [ReleaseId(1, 3), ReleaseId(1, 2), ReleaseId(1, 1)]
+    held = store.open_release(ReleaseId(1, 1))
+    assert held is not None
+    assert held.is_whole()
+
+
+def test_without_room_on_the_disk_nothing_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = names(store)
+    usage = shutil.disk_usage(store.directory)._replace(free=1000)
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: usage)
+    assert not store.fold(in_force(store))
+    assert names(store) == before
+    assert "to make a base of it takes" in caplog.text
+
+
+def test_a_damaged_generation_is_not_made_a_base(store: Store) -> None:
+    opened = in_force(store)
+    rows = opened.directory / "rows.arrow"
+    data = rows.read_bytes()
+    at = data.index((LOW + np.arange(100, 104)).tobytes())
+    before = names(store)
+    with rows.open("r+b") as file:
+        file.seek(at + 1)
+        file.write(bytes([data[at + 1] ^ 1]))
+    with pytest.raises(Malformed, match="is damaged"):
+        store.fold(opened)
+    assert names(store) == before
+
+
+def test_only_large_overlays_are_to_be_folded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not in_force(store).is_to_be_folded
+    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    assert not in_force(store).is_to_be_folded
+    for serial in range(3, 13):
+        commit(store, serial)
+    assert in_force(store).is_to_be_folded
+
+
+def test_files_that_generations_share_count_once(store: Store) -> None:
+    before = store.disk_bytes()
+    commit(store, 3)
+    commit(store, 4)
+    assert store.disk_bytes() < before + 20_000
