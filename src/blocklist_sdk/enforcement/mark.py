@@ -50,6 +50,7 @@ class Mark:
         rules: the name of the file of overrides and of the recipient's own protected numbers.
         protected: all protected numbers, ascending.
         left: the numbers of what was left to do: what is in doubt, was not lifted, or waits for another day.
+        next_turn: when the next entry began or ended, as in `Turns.next`.
         compared: when the whole sink was last compared with the whole list.
     """
 
@@ -64,6 +65,7 @@ class Mark:
     rules: str
     protected: Int64s
     left: Spans
+    next_turn: int
     compared: datetime
 
     def is_old(self, at: datetime) -> bool:
@@ -102,6 +104,7 @@ class Mark:
                 rules=member(about, "rules", str),
                 protected=likely if name == _protected_name(likely) else _protected_in(directory, name),
                 left=Spans.of(*(table.column(side).to_numpy() for side in ("first", "last"))),
+                next_turn=member(about, "next_turn", int),
                 compared=moment_in(about, "compared"),
             )
 
@@ -123,6 +126,7 @@ class Mark:
             "only_operator": self.only_operator,
             "rules": self.rules,
             "protected": name,
+            "next_turn": self.next_turn,
             "compared": self.compared,
         }
         write_table(directory / _NAME, pa.table({"first": self.left.first, "last": self.left.last}), about)

@@ -19,7 +19,7 @@ from blocklist_sdk.enforcement.ledger_layers import LedgerLayers
 from blocklist_sdk.enforcement.ledger_state import LedgerState
 from blocklist_sdk.enforcement.mark import Mark, ascending
 from blocklist_sdk.enforcement.spans import Spans
-from blocklist_sdk.enforcement.turns import Clock, turns_between
+from blocklist_sdk.enforcement.turns import Clock, turns_between, turns_foreseen
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
 from blocklist_sdk.release.layers import LayeredRows
@@ -77,7 +77,8 @@ def part_of(
         asked: what was asked of the sink after the mark.
         held: what the sink holds.
     """
-    turns = turns_between(rows, Clock.of(mark.at, published=mark.published), Clock.of(at, published=published))
+    clocks = Clock.of(mark.at, published=mark.published), Clock.of(at, published=published)
+    turns = turns_foreseen(mark.next_turn, *clocks, difference) or turns_between(rows, *clocks)
     touched = [
         mark.left,
         Spans.of(*difference.numbers()),

@@ -24,7 +24,7 @@ from blocklist_sdk.enforcement.brake import (
     judge,
 )
 from blocklist_sdk.enforcement.delivery import Delivery, Watch, examined, warnings_of
-from blocklist_sdk.enforcement.desired import desired_items, next_change, next_moment
+from blocklist_sdk.enforcement.desired import desired_items, next_moment
 from blocklist_sdk.enforcement.items import Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
@@ -41,6 +41,7 @@ from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import Sink, SinkWarning
 from blocklist_sdk.enforcement.spans import Spans
+from blocklist_sdk.enforcement.turns import next_turn
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.operators import has_resolver
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
@@ -309,7 +310,8 @@ class _View:
         rows: the rows.
         items: what the sink should hold of them.
         state: what it holds of them.
-        next_change: when that changes by itself; None if it never does.
+        next_turn: when the next entry of the list begins or ends, as in `Turns.next`.
+        next_change: the same, of entries and overrides; None if none does.
         part: the part; None for everything.
         mark: what the part is compared with; None for everything.
     """
@@ -317,6 +319,7 @@ class _View:
     rows: Rows
     items: Items
     state: LedgerState
+    next_turn: int
     next_change: datetime | None
     part: Part | None = None
     mark: Mark | None = None
@@ -325,13 +328,15 @@ class _View:
     def whole(cls, target: _Target, state: LedgerState) -> Self:
         """Everything."""
         rows = target.generation.rows
-        return cls(rows, target.all_items(), state, next_change(rows, target.rules, target.at))
+        turn = next_turn(rows, target.at)
+        return cls(rows, target.all_items(), state, turn, next_moment(turn, target.rules, target.at))
 
     @classmethod
     def of(cls, part: Part, mark: Mark, target: _Target) -> Self:
         """A part."""
         coming = next_moment(part.next_turn, target.rules, target.at)
-        return cls(part.rows, target.items(part.rows, part.rules), part.state, coming, part, mark)
+        items = target.items(part.rows, part.rules)
+        return cls(part.rows, items, part.state, part.next_turn, coming, part, mark)
 
 
 def _view(ledger: Ledger, target: _Target, brake: "_Brake", *, is_partial: bool) -> _View:
@@ -425,6 +430,7 @@ def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPl
             rules=target.known_rules.file[0],
             protected=ascending(target.rules.protected),
             left=left,
+            next_turn=view.next_turn,
             compared=target.at if mark is None else mark.compared,
         )
     )

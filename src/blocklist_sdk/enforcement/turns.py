@@ -16,6 +16,7 @@ from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Positions
 from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.layers import LayeredRows
+from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
 
 _ROWS_AT_A_TIME: Final = 1 << 15
@@ -69,6 +70,26 @@ def turns_between(rows: LayeredRows, before: Clock, after: Clock) -> Turns:
         spans.append(begun)
         coming = min(coming, begin)
     return Turns(Spans.union(spans), coming)
+
+
+def turns_foreseen(foreseen: int, before: Clock, after: Clock, difference: Difference) -> Turns | None:
+    """The same, where nothing can have turned yet; None if the list has to be searched.
+
+    Args:
+        foreseen: what turned next after the first moment: `Turns.next`, of the list as it was.
+        before: the first moment.
+        after: the second.
+        difference: how the list differs since.
+    """
+    if not (before.now <= after.now < foreseen and before.begun <= after.begun < foreseen):
+        return None
+    gone, come = (difference.removed, difference.changed_old), (difference.added, difference.changed_new)
+    if any(bool((moments == foreseen).any()) for rows in gone for moments in (rows.since, rows.until)):
+        return None
+    coming = (
+        moments[moments > after.now].min(initial=foreseen) for rows in come for moments in (rows.since, rows.until)
+    )
+    return Turns(Spans.none(), min(map(int, coming)))
 
 
 def next_turn(rows: Rows, at: datetime) -> int:
