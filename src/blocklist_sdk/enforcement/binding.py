@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
 from blocklist_sdk.enforcement.shadow import Shadow
 from blocklist_sdk.enforcement.sink import (
     IdentifiedSink,
@@ -54,12 +53,12 @@ def identity_of(sink: Sink) -> SinkIdentity | None:
     return sink.identity() if isinstance(sink, IdentifiedSink) else None
 
 
-def examine(ledger: Ledger | None, state: LedgerState, sink: Sink, *, name: str, adopt: bool) -> Binding:
+def examine(ledger: Ledger | None, items: int, sink: Sink, *, name: str, adopt: bool) -> Binding:
     """Check that a ledger belongs to a sink, and that the sink still holds what it acknowledged.
 
     Args:
         ledger: the ledger; None if there is none yet.
-        state: its state.
+        items: how many items the sink holds, as the ledger says.
         sink: the sink.
         name: the sink's name.
         adopt: the ledger belongs to this sink from now on.
@@ -74,7 +73,7 @@ def examine(ledger: Ledger | None, state: LedgerState, sink: Sink, *, name: str,
     if ledger is None or ledger.is_empty:
         return _begun(sink, identity, name=name, adopt=adopt)
     is_elsewhere = ledger.sink is not None and (identity is None or identity.address != ledger.sink.address)
-    if adopt and _is_another(ledger.sink, identity) and state.count(ItemStatus.HELD) and _is_empty(sink):
+    if adopt and _is_another(ledger.sink, identity) and items and _is_empty(sink):
         where = "this sink" if identity is None else identity.address
         raise InvalidInput(
             f"--adopt says that {where} holds what the ledger of {name!r} says, but it is empty, so nothing would be "
@@ -83,7 +82,7 @@ def examine(ledger: Ledger | None, state: LedgerState, sink: Sink, *, name: str,
         )
     if is_elsewhere and isinstance(sink, TransactionalSink) and isinstance(sink, ProbeableSink):
         # Before anything that may make tables: this may be the wrong database.
-        is_new = sink.is_empty() and bool(state.count(ItemStatus.HELD))
+        is_new = sink.is_empty() and bool(items)
         if is_new and not adopt and ledger.sink is not None:
             raise _mismatch(name, ledger.sink, identity)
     applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
@@ -112,7 +111,7 @@ def examine(ledger: Ledger | None, state: LedgerState, sink: Sink, *, name: str,
         if is_empty:
             return Binding(identity, applied, is_lost=True, warnings=(*warnings, _refilled(name)))
         return Binding(identity, applied, warnings=warnings)
-    is_lost = bool(state.count(ItemStatus.HELD)) and isinstance(sink, ProbeableSink) and sink.is_empty()
+    is_lost = bool(items) and isinstance(sink, ProbeableSink) and sink.is_empty()
     if is_lost:
         warnings = (*warnings, _refilled(name))
     return Binding(identity, applied if adopt or is_lost else None, is_lost=is_lost, warnings=warnings)

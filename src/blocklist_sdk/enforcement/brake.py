@@ -32,6 +32,7 @@ from blocklist_sdk.errors import mask
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
 from blocklist_sdk.texts import counted
@@ -74,7 +75,7 @@ class Now:
     """What a run goes by.
 
     Attributes:
-        rows: the release in force.
+        rows: the release in force, of which all rows are looked at only if something is unexplained.
         rules: protected numbers and overrides.
         removals: the overrides that somebody removed.
         settings: the settings of this run.
@@ -83,7 +84,7 @@ class Now:
         is_other_list: whether the keys of the list's root are not those of the last run.
     """
 
-    rows: Rows
+    rows: LayeredRows
     rules: Rules
     removals: Removals
     settings: EnforcementSettings
@@ -93,7 +94,7 @@ class Now:
 
     def items(self, rules: Rules, settings: EnforcementSettings = DEFAULTS) -> Items:
         """What the release asks for now, under some rules and filters."""
-        return desired_items(self.rows, rules, self.basis.at, settings=settings, published=self.published)
+        return desired_items(self.rows.whole(), rules, self.basis.at, settings=settings, published=self.published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,10 @@ def judge(
         before: what the last run went by; None if there was none, which lets everything through.
         accepted: the digest of what may go although it is unexplained; None if nothing may.
     """
-    if before is None:
+    if before is None or is_explained(now, before):
         return Judgement(target_items, now.basis)
     held = _held_items(state)
     found = _explained(held, now, before) if isinstance(before, Basis) else _explained_without_basis(held, now, before)
-    if not found.reasons:
-        return Judgement(target_items, now.basis)
     pieces = Pieces.of(held, target_items, found.items)
     items = pieces.majority()
     plan = _changes_left(items, target_items)
@@ -167,6 +166,16 @@ def judge(
     return Judgement(items, found.basis, waiting, digest, is_other_list=now.is_other_list)
 
 
+def is_explained(now: Now, before: Basis | LostBasis) -> bool:
+    """Whether all of a run is explained by the last one and by what happened since, so that nothing can wait.
+
+    Args:
+        now: what this run goes by.
+        before: what the last run went by.
+    """
+    return isinstance(before, Basis) and not _reasons(before, now, _explained_rules(now, before))
+
+
 @dataclass(frozen=True, slots=True)
 class _Explained:
     """What is explained, what is not, and what the next run is compared with while that waits."""
@@ -183,7 +192,7 @@ def _explained(held: Items, now: Now, before: Basis) -> _Explained:
     # What is new goes before what is gone, even if that is on fewer numbers.
     effective = _made_of(now.rules, rules, before.rules, at)
     is_other_list = now.is_other_list or _is_other_release(before, now.basis)
-    reasons = _reasons(before, now, rules, is_other_list=is_other_list)
+    reasons = _reasons(before, now, rules)
     settings = _settings_of(before, now.settings)
     if is_other_list or settings is None:
         own = desired_items(Rows.empty(), effective, at, settings=settings or now.settings)
@@ -359,11 +368,11 @@ def _outside(override: Override, spans: Sequence[Named]) -> Iterator[Override]:
         yield replace(override, number=first, last=None if first == end else end)
 
 
-def _reasons(before: Basis, now: Now, rules: KnownRules, *, is_other_list: bool) -> tuple[str, ...]:
+def _reasons(before: Basis, now: Now, rules: KnownRules) -> tuple[str, ...]:
     """What is unexplained about this run, each in a few words; empty if nothing is."""
     reasons: list[str] = []
     today = now.basis
-    if is_other_list:
+    if now.is_other_list or _is_other_release(before, today):
         releases = f"release {today.release} after release {before.release}"
         signed = ", signed by other keys than before" if now.is_other_list else ""
         reasons.append(f"the list is another one: {releases}{signed}")

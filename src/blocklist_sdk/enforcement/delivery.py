@@ -16,7 +16,7 @@ import numpy as np
 from blocklist_sdk.enforcement.binding import Binding, examine, identity_of
 from blocklist_sdk.enforcement.items import Batch, Bools
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import LedgerState, OutcomeCode
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.origins import Origins
 from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch
 from blocklist_sdk.enforcement.settings import EnforcementSettings
@@ -102,7 +102,8 @@ class Delivery:
 
     def bind(self, *, name: str, adopt: bool) -> Binding:
         """Check that the ledger belongs to the sink, and write down that it does."""
-        binding = examined(self._ledger, self._ledger.state(), self._sink, name=name, adopt=adopt, sleep=self._sleep)
+        items = self._ledger.layers().count(ItemStatus.HELD)
+        binding = examined(self._ledger, items, self._sink, name=name, adopt=adopt, sleep=self._sleep)
         for warning in binding.warnings:
             log.warning("%s", warning.message)
         # A ledger without a sink waits for the sink's first answer: until then, the address may be a mistyped one.
@@ -303,7 +304,7 @@ class Delivery:
 
 def examined(
     ledger: Ledger | None,
-    state: LedgerState,
+    items: int,
     sink: Sink,
     *,
     name: str,
@@ -313,7 +314,7 @@ def examined(
     """Check that the ledger belongs to the sink, in several attempts if `sleep` is given."""
     for attempt in itertools.count(1):
         try:
-            return examine(ledger, state, sink, name=name, adopt=adopt)
+            return examine(ledger, items, sink, name=name, adopt=adopt)
         except SinkUnavailable as error:
             if sleep is None or attempt == _ATTEMPTS or not _may_pass(error):
                 raise _unreachable(name, error) from error

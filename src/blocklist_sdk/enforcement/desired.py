@@ -23,6 +23,7 @@ from blocklist_sdk.enforcement.items import (
     mask_of,
 )
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
+from blocklist_sdk.enforcement.turns import next_turn
 from blocklist_sdk.numbers.operators import operator_codes
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
@@ -104,15 +105,14 @@ def next_change(rows: Rows, rules: Rules, at: datetime) -> datetime | None:
         rules: protected numbers and overrides.
         at: now.
     """
-    now = times.to_ms(at)
-    coming = [
-        int(moments.min())
-        for moments in (rows.since[rows.since > now], rows.until[(rows.until > now) & (rows.until != FOREVER_MS)])
-        if len(moments)
-    ]
+    return next_moment(next_turn(rows, at), rules, at)
+
+
+def next_moment(turn: int, rules: Rules, at: datetime) -> datetime | None:
+    """The same, where it is known when the next entry begins or ends: from `next_turn`."""
     ends = [override.until for override in rules.decisions()]
-    coming += [times.to_ms(end) for end in ends if end is not None and end > at]
-    return times.from_ms(min(coming)) if coming else None
+    coming = [turn, *(times.to_ms(end) for end in ends if end is not None and end > at)]
+    return times.from_ms(min(coming)) if min(coming) < FOREVER_MS else None
 
 
 def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> Bools:
@@ -142,11 +142,12 @@ def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Consecutive numbers that are blocked for the same reasons."""
+    """Consecutive numbers that are blocked for the same reasons: by the same rows, and by rules alike."""
 
     first: int
     last: int
     scope: int
+    rows: tuple[int, ...]
     entries: tuple[int, ...]
     until: int
     category: str
@@ -197,7 +198,7 @@ def _sweep(
 
 
 def _content(piece: _Piece) -> tuple[int, tuple[int, ...], int, str]:
-    return piece.scope, piece.entries, piece.until, piece.category
+    return piece.scope, piece.rows, piece.until, piece.category
 
 
 def _piece(
@@ -223,7 +224,8 @@ def _piece(
     if not mask:
         return None
     category = categories[active[0][4]] if active else OWN_CATEGORY
-    return _Piece(first, last, mask, tuple([entry for entry, *_ in active]), until, category)
+    at_rows = tuple([row for _, row, *_ in active])
+    return _Piece(first, last, mask, at_rows, tuple([entry for entry, *_ in active]), until, category)
 
 
 def _items_of(pieces: list[_Piece]) -> Items:

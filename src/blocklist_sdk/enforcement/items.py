@@ -4,8 +4,9 @@ An *item* is one number, or one run of numbers, that is blocked in some scopes. 
 lifting one item never touches another, however many entries, ranges and overrides are behind them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -63,6 +64,44 @@ def until_text(milliseconds: int) -> str | None:
     return None if milliseconds == FOREVER_MS else times.iso(times.from_ms(min(milliseconds, LATEST_MS)))
 
 
+class EntryLists(Mapping[int, tuple[int, ...]]):
+    """The entries of those items of a long column that have several, by index; each is read when it is asked for."""
+
+    def __init__(self, offsets: NDArray[np.int32], values: Int64s) -> None:
+        """Takes columns as Arrow lists have them: where the entries of each item begin and end, and the entries."""
+        self._offsets = offsets
+        self._values = values
+
+    def __bool__(self) -> bool:
+        return bool(len(self._values))
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indexes.tolist())
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and index in range(len(self._offsets) - 1) and bool(self._entries(index))
+
+    def __getitem__(self, index: int) -> tuple[int, ...]:
+        if index not in self:
+            raise KeyError(index)
+        return self._entries(index)
+
+    def _entries(self, index: int) -> tuple[int, ...]:
+        return tuple(self._values[self._offsets[index] : self._offsets[index + 1]].tolist())
+
+    @cached_property
+    def indexes(self) -> Positions:
+        """The indexes of all items that have several entries, ascending."""
+        return np.flatnonzero(self._offsets[1:] != self._offsets[:-1])
+
+    def among(self, positions: Positions) -> Positions:
+        """Which of some positions have several entries: indexes in `positions`, ascending."""
+        return np.flatnonzero(self._offsets[positions + 1] != self._offsets[positions])
+
+
 @dataclass(frozen=True, slots=True)
 class Items:
     """Items in ascending order, none of which overlaps another.
@@ -87,8 +126,8 @@ class Items:
     until: Int64s
     category: Int32s
     categories: tuple[str, ...]
-    entry_lists: dict[int, tuple[int, ...]]
-    lifted_entries: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    entry_lists: Mapping[int, tuple[int, ...]]
+    lifted_entries: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.number)
@@ -136,11 +175,6 @@ class Items:
 
     def take(self, positions: Positions) -> "Items":
         """Some of the items, in the order of the positions."""
-        moves = list(enumerate(positions.tolist())) if self.entry_lists or self.lifted_entries else []
-        entry_lists, lifted_entries = (
-            {new: entries[old] for new, old in moves if old in entries}
-            for entries in (self.entry_lists, self.lifted_entries)
-        )
         return replace(
             self,
             number=self.number[positions],
@@ -149,14 +183,25 @@ class Items:
             entry=self.entry[positions],
             until=self.until[positions],
             category=self.category[positions],
-            entry_lists=entry_lists,
-            lifted_entries=lifted_entries,
+            entry_lists=_taken(self.entry_lists, positions),
+            lifted_entries=_taken(self.lifted_entries, positions),
         )
 
     def entries(self, index: int) -> tuple[int, ...]:
         """The ids of the entries behind an item; empty if an override alone blocks it."""
         entry = int(self.entry[index])
         return self.entry_lists.get(index) or (() if entry == OWN_ENTRY else (entry,))
+
+
+def _taken(entries: Mapping[int, tuple[int, ...]], positions: Positions) -> dict[int, tuple[int, ...]]:
+    """The lists of the items at some positions, by their new index."""
+    if not entries:
+        return {}
+    if isinstance(entries, EntryLists):
+        found = entries.among(positions)
+    else:
+        found = np.flatnonzero(np.isin(positions, np.fromiter(entries, np.intp, len(entries))))
+    return {new: entries[old] for new, old in zip(found.tolist(), positions[found].tolist(), strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 A batch is written down before it goes to the sink, and its outcomes after. If a run is killed in between, the outcomes
 of that batch are unknown: its changes are *in doubt*, and the next run asks for them again. From time to time the
-records are folded into one base, so that a run need not read them all. The records stay, since receipts and monthly
-statements are made from them.
+records are folded into patches, and these into one base, so that a run need not read them all, and writes about as much
+as it changes. The records stay, since receipts and monthly statements are made from them.
 
 ::
 
     DIR/
         ledger.json                  the feed, the sink, the file of the base and the last record in it, the last record
         base-N.arrow                 the items after record N
+        patch-M-N.arrow              what the records after M changed, up to record N
+        mark.arrow                   how far the sink holds what it should, from `mark`; and protected-DIGEST.arrow
         repair-N.arrow               what batches after record N only repair, from `repairs`
         records/N.batch.arrow        a batch, before it went to the sink
         records/N.done.arrow         its outcomes
@@ -22,9 +24,13 @@ statements are made from them.
         outbox.lock                  locked by whoever sends receipts, which may go on beside a run
 """
 
+import contextlib
+import hashlib
 import itertools
+import logging
 import os
 import secrets
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import storage, storage_failed
 from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis, missing_message
 from blocklist_sdk.enforcement.items import Batch, Bools, Operation, UInt8s
 from blocklist_sdk.enforcement.ledger_documents import (
@@ -55,17 +61,23 @@ from blocklist_sdk.enforcement.ledger_files import (
     reading,
     write_table,
 )
-from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
+from blocklist_sdk.enforcement.ledger_layers import LedgerLayer, LedgerLayers, are_apart, counted_in, merged_patches
+from blocklist_sdk.enforcement.ledger_state import Effects, LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
 from blocklist_sdk.enforcement.list_identity import ListIdentity
+from blocklist_sdk.enforcement.mark import Mark
 from blocklist_sdk.enforcement.plan import PlannedBatch
+from blocklist_sdk.enforcement.record_files import RecordFiles
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
-from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.locks import acquired
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
+from blocklist_sdk.release.rows import Int64s
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
+log: logging.Logger = logging.getLogger(__name__)
 
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
 _BASIS: Final = "basis.json"
@@ -77,7 +89,13 @@ RECORDS_KEPT: Final = timedelta(days=400)
 
 _FOLD_ROWS: Final = 100_000
 _FOLD_SHARE: Final = 0.1
-"""The records are folded once they change more items than both: so many, and this share of the base."""
+"""A new base is made once more items changed than both: so many, and this share of the base."""
+
+_RECORDS_MOST: Final = 32
+"""So many records are read one by one, some 0.3 ms each; more of them are folded into a patch."""
+
+_PATCH_FACTOR: Final = 4
+"""A patch has at least so many times as many items as the next one."""
 
 _UNKNOWN: Final = Outcome("failed", pending=True)
 
@@ -90,6 +108,10 @@ class Ledger:
         self.directory = directory
         self._document = self._saved = document
         self._lock = lock
+        self._files: RecordFiles | None = None
+        self._records: dict[int, LedgerRecord] = {}
+        self._known: tuple[object, LedgerLayers] | None = None
+        self._layers: tuple[tuple[str | None, tuple[str, ...]], list[LedgerLayer], int] | None = None
         self._next = max(document.folded, document.last, *self._numbers()) + 1
 
     @classmethod
@@ -170,6 +192,9 @@ class Ledger:
                         raise Malformed(f"{directory / name} is missing: {REPAIR_ADVICE}")
             ledger = cls(directory, document, lock)
             ledger._check_whole()
+            if begin:
+                # Nobody else writes records now.
+                ledger._files = ledger._record_files()
             return ledger
         except BaseException:
             if lock is not None:
@@ -302,6 +327,8 @@ class Ledger:
             table = table.append_column("own", pa.array(own))
         with storage(self.directory):
             write_table(self._path(batch.number_in_ledger, "batch"), table, about)
+            if self._files is not None:
+                self._files.add(batch.number_in_ledger, "batch")
             self._next += 1
             # After the record, so that a run that is killed in between leaves no record that seems to be missing.
             self._save(replace(self._document, last=batch.number_in_ledger))
@@ -331,6 +358,8 @@ class Ledger:
         table = pa.table({"outcome": pa.array(codes), "detail": pa.array(details, pa.string()).dictionary_encode()})
         with storage(self.directory):
             write_table(self._path(batch.number_in_ledger, "done"), table, {"done": at})
+        if self._files is not None:
+            self._files.add(batch.number_in_ledger, "done")
         return self.record(batch.number_in_ledger)
 
     def settle(self, number: int, *, is_applied: bool, at: datetime) -> None:
@@ -348,22 +377,63 @@ class Ledger:
         self.finish(batch, all_done(batch) if is_applied else UniformOutcomes(_UNKNOWN, len(batch)), at=at)
 
     def fold(self, *, at: datetime) -> None:
-        """Make a new base if the records change many items, and delete records that are too old.
+        """Make a new base or patch if there are many records, and delete records that are too old.
 
         Raises:
+            Malformed: a file is damaged.
             StorageFailed: the disk refused; nothing is lost.
         """
-        state = self.state()
-        if len(state.changed) > max(_FOLD_ROWS, _FOLD_SHARE * len(state.items)):
-            self.replace(state)
+        base, *patches = self.layers().layers
+        # An earlier version did not count what is in a base.
+        if sum(map(len, patches)) > max(_FOLD_ROWS, _FOLD_SHARE * len(base)) or (len(base) and base.counts is None):
+            self.replace(self.state())
+        else:
+            self._fold_records()
+        self._delete_records(before=at - RECORDS_KEPT)
+
+    def _fold_records(self) -> None:
+        """Make one patch of the records since the last one, if there are many."""
+        stored, upto = self._stored_layers()
+        records = list(self._recent(after=upto))
+        # What is not answered yet may be settled later on, so it is read from its record until then.
+        settled = list(itertools.takewhile(lambda record: record.done is not None, records))
+        if len(settled) <= _RECORDS_MOST:
+            return
+        recent = Effects.latest([Effects.of(record) for record in settled])
+        counts = LedgerLayers([*stored, LedgerLayer.of(recent)]).counts
+        # After a damaged patch, all of them are made anew.
+        merged = list(merged_patches(stored[1:], recent, factor=_PATCH_FACTOR))
+        kept = self._document.patches[: len(merged) - 1]
+        after = self._document.folded if not kept else _upto_in(kept[-1])
+        name = f"patch-{after}-{settled[-1].batch.number_in_ledger}-{secrets.token_hex(4)}.arrow"
         with storage(self.directory):
-            for number in self._numbers():
-                if number > self._document.folded:
+            write_table(self.directory / name, *replace(merged[-1], counts=counts).table())
+            self._save(replace(self._document, patches=(*kept, name)))
+            self._remove_unused()
+
+    def _delete_records(self, *, before: datetime) -> None:
+        """Delete the oldest records that are in the base, are done before a moment, and whose receipts have arrived."""
+        files = self._record_files()
+        with storage(self.directory):
+            for number in files.numbers[: bisect_right(files.numbers, self._document.folded)]:
+                if number not in files.acknowledged:
+                    continue
+                done = self.record(number).done
+                if done is None:
+                    continue
+                if done >= before:
                     break
-                record = self.record(number)
-                if record.done is not None and record.done < at - RECORDS_KEPT and self.is_acknowledged(number):
-                    for kind in ("batch", "done", "receipts"):
-                        self._path(number, kind).unlink(missing_ok=True)
+                for kind in ("batch", "done", "receipts"):
+                    self._path(number, kind).unlink(missing_ok=True)
+                if self._files is not None:
+                    self._files.drop(number)
+
+    def _remove_unused(self) -> None:
+        """Remove bases and patches that are not used any more."""
+        used = {self._document.base, *self._document.patches}
+        for file in (*self.directory.glob("base-*.arrow"), *self.directory.glob("patch-*.arrow")):
+            if file.name not in used:
+                file.unlink(missing_ok=True)
 
     def replace(self, state: LedgerState, *, after: int = 0) -> None:
         """Make a state the new base, in place of base and records; the records stay for receipts and statements.
@@ -379,13 +449,13 @@ class Ledger:
         whole = state.whole()
         name = f"base-{upto}-{secrets.token_hex(4)}.arrow"
         table = items_table(whole.items).append_column("status", pa.array(whole.status))
+        about = {"counts": counted_in(whole.status), "is_apart": are_apart(whole.items)}
         with storage(self.directory):
-            write_table(self.directory / name, table, {})
-            self._save(replace(self._document, base=name, folded=upto, last=upto))
+            write_table(self.directory / name, table, about)
+            self._save(replace(self._document, base=name, folded=upto, last=upto, patches=()))
             self._next = upto + 1
-            for file in self.directory.glob("base-*.arrow"):
-                if file.name != name:
-                    file.unlink(missing_ok=True)
+            self._records.clear()
+            self._remove_unused()
 
     # Reading
 
@@ -396,10 +466,56 @@ class Ledger:
             Malformed: a file is damaged.
             StorageFailed: the disk refused.
         """
-        self._check_whole()
-        base = self._base()
-        records = list(self.records(after=self._document.folded))
-        return patched(base, records) if records else base
+        base, *patches = self.layers().layers
+        state = LedgerState.of(base.items, base.status)
+        return patched(state, [layer.effects() for layer in patches]) if patches else state
+
+    def layers(self) -> LedgerLayers:
+        """The same in layers, of which only the newest is in memory.
+
+        Raises:
+            Malformed, StorageFailed: as for `state`.
+        """
+        files = self._files
+        if files is None:
+            self._check_whole()
+            return self._layers_now()
+        key = self._document.base, self._document.patches, len(files.numbers), len(files.done), self.last
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._layers_now()
+        return self._known[1]
+
+    def _layers_now(self) -> LedgerLayers:
+        stored, upto = self._stored_layers()
+        recent = Effects.latest([Effects.of(record) for record in self._recent(after=upto)])
+        return LedgerLayers([*stored, LedgerLayer.of(recent)] if len(recent) else stored)
+
+    def _recent(self, *, after: int) -> Iterator[LedgerRecord]:
+        """The records with a number above `after`, oldest first; those that are done are read once."""
+        for number in self._numbers():
+            if number > after:
+                record = self._records.get(number) or self.record(number)
+                if record.done is not None and self._files is not None:
+                    self._records[number] = record
+                yield record
+
+    def _stored_layers(self) -> tuple[list[LedgerLayer], int]:
+        """The base and the patches; and the number of the last record in them."""
+        if self._layers is None or self._layers[0] != (self._document.base, self._document.patches):
+            document = self._document
+            layers, upto = [self._base()], document.folded
+            try:
+                for name in document.patches:
+                    table, about = read_table(self.directory / name)
+                    with reading(self.directory / name):
+                        layers.append(LedgerLayer.read(table, about))
+                        upto = _upto_in(name)
+            except (Malformed, StorageFailed) as error:
+                # The records say the same.
+                log.warning("%s; its records are read instead", error)
+                layers, upto = layers[:1], document.folded
+            self._layers = (document.base, document.patches), layers, upto
+        return self._layers[1], self._layers[2]
 
     def records(self, *, after: int = 0) -> Iterator[LedgerRecord]:
         """The records with a number above `after`, oldest first.
@@ -465,7 +581,8 @@ class Ledger:
 
     def open_batches(self) -> list[int]:
         """The numbers of the batches whose outcomes are not written down."""
-        return [number for number in self._numbers() if not self._path(number, "done").exists()]
+        files = self._record_files()
+        return [number for number in files.numbers if number not in files.done]
 
     def tries(self) -> dict[str, int]:
         """How often each change has failed, by its key.
@@ -522,6 +639,41 @@ class Ledger:
         """The digest of what waited at the last run; None if nothing did."""
         return load_waiting(self.directory / _WAITING)
 
+    def mark(self, *, likely: Int64s) -> Mark | None:
+        """What a run went by after which the sink held what it should; None if that is not known.
+
+        Args:
+            likely: protected numbers, ascending, that need not be read if they are the ones.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        try:
+            mark = Mark.load(self.directory, likely=likely)
+        except Malformed as error:
+            log.warning("%s; everything is looked at instead", error)
+            return None
+        return mark if mark is not None and mark.place == self._place(mark.last) else None
+
+    def keep_mark(self, mark: Mark) -> None:
+        """Write down what a run went by after which the sink holds what it should; it is a help only.
+
+        Args:
+            mark: its `place` and `last` are set here.
+        """
+        try:
+            replace(mark, place=self._place(self.last), last=self.last).save(self.directory)
+        except OSError as error:
+            log.warning("the next run looks at everything: %s", storage_failed(error, self.directory))
+
+    def _place(self, number: int) -> str:
+        """Identifies the ledger up to a record; another base may say anything, such as what a reconciliation found."""
+        hashed = hashlib.sha256(f"{self.id} {self._document.base} {number}".encode())
+        for kind in ("batch", "done"):
+            with contextlib.suppress(OSError):
+                hashed.update(self._path(number, kind).read_bytes())
+        return hashed.hexdigest()
+
     def _last_release(self) -> ReleaseId:
         return next((record.batch.release for record in self.records_backwards()), BEFORE_ALL)
 
@@ -567,6 +719,8 @@ class Ledger:
         """
         with storage(self.directory):
             Acknowledgement(at, refused).save(self._path(number, "receipts"))
+        if self._files is not None:
+            self._files.add(number, "receipts")
 
     def acknowledged_at(self, number: int) -> datetime:
         """When the exchange acknowledged the receipts of a record; the year 1 if it has not.
@@ -598,12 +752,15 @@ class Ledger:
         document.save(self.directory / _LEDGER)
         self._document = self._saved = document
 
-    def _names(self) -> list[str]:
+    def _record_files(self) -> RecordFiles:
+        """Which files of records there are; as of when it was opened where nobody else writes batches."""
+        if self._files is not None:
+            return self._files
         with storage(self.directory):
-            return os.listdir(self.directory / _RECORDS)
+            return RecordFiles.of(os.listdir(self.directory / _RECORDS))
 
-    def _numbers(self) -> list[int]:
-        return sorted(int(name[:9]) for name in self._names() if name.endswith(".batch.arrow") and name[:9].isdigit())
+    def _numbers(self) -> Sequence[int]:
+        return self._record_files().numbers
 
     def _check_whole(self) -> None:
         """Check that no record after the base is missing, since its changes would be forgotten."""
@@ -617,23 +774,25 @@ class Ledger:
 
     def _first_missing(self) -> int | None:
         """The number of the first record after the base that is missing; None if all are there."""
-        folded = self._document.folded
-        written = (int(name[:9]) for name in self._names() if name.endswith(".arrow") and name[:9].isdigit())
-        last = max(self._document.last, *written, 0)
-        there = {number for number in self._numbers() if folded < number}
+        folded, files = self._document.folded, self._record_files()
+        last = max(self._document.last, *files.done, *files.numbers[-1:], 0)
+        there = set(files.numbers[bisect_right(files.numbers, folded) :])
         if len(there) >= last - folded:
             return None
         return next(number for number in itertools.count(folded + 1) if number not in there)
 
-    def _base(self) -> LedgerState:
+    def _base(self) -> LedgerLayer:
         if self._document.base is None:
-            return LedgerState.empty()
+            return LedgerLayer.of(Effects.latest([]))
         path = self.directory / self._document.base
-        table, _ = read_table(path)
+        table, about = read_table(path)
         with reading(path):
-            if not len(table):
-                return LedgerState.empty()
-            return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+            return LedgerLayer.read(table, about)
+
+
+def _upto_in(patch: str) -> int:
+    """The last record in a patch, from the name of its file."""
+    return int(patch.split("-")[2])
 
 
 def _is_all_done(outcome: UInt8s) -> bool:

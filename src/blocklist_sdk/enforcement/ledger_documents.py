@@ -36,6 +36,8 @@ class LedgerDocument:
         roots: the digest of the roots of the list that is enforced, so that their keys need not be read again; None if
             it is not known.
         root_keys: the ids of the keys of these roots: the list's identity, whatever its URL.
+        patches: files with what records after the base changed, oldest first, so that these need not be read one by
+            one. The records say the same, so an earlier version that leaves them out loses nothing.
     """
 
     id: str
@@ -48,6 +50,7 @@ class LedgerDocument:
     cursor: int | None = None
     roots: str | None = None
     root_keys: tuple[str, ...] = ()
+    patches: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -73,6 +76,7 @@ class LedgerDocument:
                 cursor=None if document.get("cursor") is None else member(document, "cursor", int),
                 roots=None if document.get("roots") is None else member(document, "roots", str),
                 root_keys=tuple(str(key) for key in document.get("root_keys") or ()),
+                patches=tuple(str(name) for name in document.get("patches") or ()),
             )
             if min(found.folded, found.last, found.cursor or 0) < 0 or (found.base is None and found.folded):
                 raise ValueError("its numbers contradict each other")

@@ -1,16 +1,18 @@
 """The tables of a ledger on disk: Arrow files, each with a few facts about itself."""
 
 import contextlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import adopt, staged, storage
-from blocklist_sdk.enforcement.items import Items
+from blocklist_sdk.enforcement.items import EntryLists, Items
 from blocklist_sdk.errors import BlocklistError, Malformed
 
 REPAIR_ADVICE: Final = (
@@ -68,15 +70,32 @@ def items_table(items: Items) -> pa.Table:
 
 def _lists(entries: Mapping[int, tuple[int, ...]], count: int) -> pa.Array:
     """Lists of entries as a column, null where an item has none."""
-    kind = pa.list_(pa.int64())
-    return pa.array([entries.get(index) for index in range(count)], kind) if entries else pa.nulls(count, kind)
+    if not entries:
+        return pa.nulls(count, pa.list_(pa.int64()))
+    indexes = sorted(entries)
+    lists = [entries[index] for index in indexes]
+    has_none = np.ones(count, np.bool_)
+    has_none[indexes] = False
+    offsets = np.zeros(count + 1, np.int32)
+    offsets[np.array(indexes, np.intp) + 1] = [len(each) for each in lists]
+    values = pa.array(list(itertools.chain.from_iterable(lists)), pa.int64())
+    return pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), values, mask=pa.array(has_none))
+
+
+def _lists_in(column: pa.ChunkedArray) -> Mapping[int, tuple[int, ...]]:
+    """The lists of a column, none of which is empty, by index; each is read when it is asked for."""
+    if column.null_count == len(column):
+        return {}
+    lists = column.chunk(0)
+    return EntryLists(lists.offsets.to_numpy(), lists.values.to_numpy())
 
 
 def _by_index(column: pa.ChunkedArray) -> dict[int, tuple[int, ...]]:
     """The lists of a column that are not null, by index."""
     if column.null_count == len(column):
         return {}
-    return {index: tuple(ids) for index, ids in enumerate(column.to_pylist()) if ids is not None}
+    indexes = np.flatnonzero(column.is_valid().to_numpy())
+    return dict(zip(indexes.tolist(), map(tuple, column.drop_null().to_pylist()), strict=True))
 
 
 def items_of(table: pa.Table) -> Items:
@@ -92,7 +111,7 @@ def items_of(table: pa.Table) -> Items:
         **columns,
         category=category.indices.to_numpy(zero_copy_only=True),
         categories=tuple(category.dictionary.to_pylist()),
-        entry_lists=_by_index(table.column("entries")),
+        entry_lists=_lists_in(table.column("entries")),
         lifted_entries=_by_index(table.column("lifted")),
     )
 

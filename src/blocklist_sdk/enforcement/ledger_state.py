@@ -135,6 +135,9 @@ class LedgerState:
     patch: Items
     patch_status: UInt8s
 
+    def __len__(self) -> int:
+        return len(self.items) - len(self.superseded()) + len(self.patch)
+
     @classmethod
     def of(cls, items: Items, status: UInt8s) -> Self:
         """A state that is all base."""
@@ -168,24 +171,51 @@ class LedgerState:
         return base - gone + patch
 
 
-def patched(base: LedgerState, records: Sequence[LedgerRecord]) -> LedgerState:
-    """The state after the records; of several records about one number, the last one counts."""
-    parts: list[Items] = []
-    status: list[UInt8s] = []
-    remains: list[Bools] = []
-    for record in records:
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What batches changed about what a sink holds.
+
+    Attributes:
+        items: the items as they are from then on; also those that the sink does not hold any more.
+        status: the `ItemStatus` of each item.
+        is_there: whether the sink holds it, or may hold it.
+    """
+
+    items: Items
+    status: UInt8s
+    is_there: Bools
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @classmethod
+    def of(cls, record: LedgerRecord) -> Self:
+        """What one batch changed, in its order."""
         changed, is_there = _effect_of(record)
-        parts.append(_items_after(record).take(changed))
-        status.append(_status_of(record)[changed])
-        remains.append(is_there[changed])
-    items = Items.concatenated(parts)
-    order = np.argsort(items.number, kind="stable")
-    ordered = items.number[order]
-    is_last = np.ones(len(order), np.bool_)
-    is_last[:-1] = ordered[1:] != ordered[:-1]
-    latest = order[is_last]
-    kept = latest[np.concatenate(remains)[latest]]
-    return LedgerState(base.items, base.status, items.number[latest], items.take(kept), np.concatenate(status)[kept])
+        return cls(_items_after(record).take(changed), _status_of(record)[changed], is_there[changed])
+
+    @classmethod
+    def latest(cls, parts: Sequence["Effects"]) -> "Effects":
+        """What all of some parts changed, by number; of several changes of one number, the last one counts."""
+        if not parts:
+            return Effects(Items.empty(), np.empty(0, np.uint8), np.empty(0, np.bool_))
+        if len(parts) == 1 and bool((parts[0].items.number[1:] > parts[0].items.number[:-1]).all()):
+            return parts[0]
+        items = Items.concatenated([part.items for part in parts])
+        order = np.argsort(items.number, kind="stable")
+        ordered = items.number[order]
+        is_last = np.ones(len(order), np.bool_)
+        is_last[:-1] = ordered[1:] != ordered[:-1]
+        kept = order[is_last]
+        status, is_there = (np.concatenate([getattr(part, name) for part in parts]) for name in ("status", "is_there"))
+        return Effects(items.take(kept), status[kept], is_there[kept])
+
+
+def patched(base: LedgerState, parts: Sequence[Effects]) -> LedgerState:
+    """A state that is all base, after some changes."""
+    changes = Effects.latest(parts)
+    there = np.flatnonzero(changes.is_there)
+    return LedgerState(base.items, base.status, changes.items.number, changes.items.take(there), changes.status[there])
 
 
 def _effect_of(record: LedgerRecord) -> tuple[Positions, Bools]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from blocklist_sdk.enforcement.items import OWN_ENTRY, Bools, Items, Operation, Positions, UInt8s
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
+from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.rows import Int64s
 
 _FEW: Final = 10_000
@@ -64,6 +65,11 @@ class EnforcementPlan:
             "change": len(self.lift) + len(self.change),
             "block": len(self.again) + len(self.block),
         }
+
+    def spans(self) -> Spans:
+        """The numbers of all changes."""
+        parts = (self.unblock, self.lift, self.again, self.change, self.block)
+        return Spans.union(Spans.of(part.number, part.last) for part in parts)
 
     def batches(self, most: int) -> Iterator[PlannedBatch]:
         """The whole plan in batches of at most `most` changes; what lifts something comes first."""

@@ -10,11 +10,11 @@ import numpy as np
 from blocklist_sdk.enforcement.brake import WaitingChanges
 from blocklist_sdk.enforcement.items import Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode, is_any_of
+from blocklist_sdk.enforcement.ledger_layers import LedgerLayers
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode, is_any_of
 from blocklist_sdk.enforcement.receipts import ReceiptsResult
 from blocklist_sdk.enforcement.sink import SinkWarning
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import Int64s
 
 UNANSWERED_AFTER: Final = timedelta(days=1)
 """After how long a change that has no answer is something to look at: a drop directory may be emptied once a night."""
@@ -70,9 +70,9 @@ class EnforcementResult:
         return ReleaseId(self.era, self.serial)
 
 
-def set_aside_on(ledger: Ledger, state: LedgerState, day: date) -> int:
+def set_aside_on(ledger: Ledger, holds: LedgerLayers, day: date) -> int:
     """How many of the items that are set aside were so on a day, UTC; the newest day of the ledger."""
-    if not state.count(ItemStatus.SET_ASIDE):
+    if not holds.count(ItemStatus.SET_ASIDE):
         return 0
     parts = [np.empty(0, np.int64)]
     for record in ledger.records_backwards():
@@ -81,15 +81,14 @@ def set_aside_on(ledger: Ledger, state: LedgerState, day: date) -> int:
         if record.batch.operation != "unblock":
             is_aside = is_any_of(record.outcome, OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP)
             parts.append(record.batch.items.number[is_aside])
-    return int(np.isin(_set_aside_in(state), np.concatenate(parts)).sum())
+    return int(np.isin(holds.numbers_with(ItemStatus.SET_ASIDE), np.concatenate(parts)).sum())
 
 
-def unanswered(ledger: Ledger, state: LedgerState, *, before: datetime) -> int:
+def unanswered(ledger: Ledger, holds: LedgerLayers, *, before: datetime) -> int:
     """How many items are in doubt, were so before a moment, and had no answer since."""
-    if not state.count(ItemStatus.IN_DOUBT) + state.count(ItemStatus.WIDER):
+    if not holds.count(ItemStatus.IN_DOUBT, ItemStatus.WIDER):
         return 0
-    whole = state.whole()
-    numbers = whole.items.number[is_any_of(whole.status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)]
+    numbers = holds.numbers_with(ItemStatus.IN_DOUBT, ItemStatus.WIDER)
     found = np.empty(0, np.int64)
     for record in ledger.records_backwards():
         if not len(numbers) or record.begun < before - _LOOKED_BACK:
@@ -103,18 +102,13 @@ def unanswered(ledger: Ledger, state: LedgerState, *, before: datetime) -> int:
     return len(found)
 
 
-def _set_aside_in(state: LedgerState) -> Int64s:
-    whole = state.whole()
-    return whole.items.number[is_any_of(whole.status, ItemStatus.SET_ASIDE)]
-
-
-def is_hopeless(ledger: Ledger, state: LedgerState, outcomes: Mapping[str, int]) -> bool:
+def is_hopeless(ledger: Ledger, holds: LedgerLayers, outcomes: Mapping[str, int]) -> bool:
     """Whether nothing could be enforced, in this run or ever."""
     if outcomes:
         return set(outcomes) <= {"failed", "refused"}
-    aside = _set_aside_in(state)
-    if not len(aside) or state.count(ItemStatus.HELD) or state.count(ItemStatus.NOTHING_TO_BLOCK):
+    if not holds.count(ItemStatus.SET_ASIDE) or holds.count(ItemStatus.HELD, ItemStatus.NOTHING_TO_BLOCK):
         return False
+    aside = holds.numbers_with(ItemStatus.SET_ASIDE)
     # What a sink refuses is settled. What failed again and again is not.
     given_up = [
         record.batch.items.number[is_any_of(record.outcome, OutcomeCode.GIVEN_UP)] for record in ledger.records()

@@ -10,36 +10,56 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis
-from blocklist_sdk.enforcement.brake import Judgement, Now, Removals, WaitingChanges, basis_of, judge
+from blocklist_sdk.enforcement.brake import (
+    Judgement,
+    Now,
+    Removals,
+    WaitingChanges,
+    basis_of,
+    is_explained,
+    judge,
+)
 from blocklist_sdk.enforcement.delivery import Delivery, Watch, examined, warnings_of
-from blocklist_sdk.enforcement.desired import desired_items, next_change
+from blocklist_sdk.enforcement.desired import desired_items, next_moment
 from blocklist_sdk.enforcement.items import Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
 from blocklist_sdk.enforcement.list_identity import ListIdentity
+from blocklist_sdk.enforcement.mark import Mark, ascending
 from blocklist_sdk.enforcement.origins import Origins
+from blocklist_sdk.enforcement.part import Part, part_of
 from blocklist_sdk.enforcement.paths import ledger_path
-from blocklist_sdk.enforcement.plan import make_plan
+from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
 from blocklist_sdk.enforcement.receipts import send_receipts
 from blocklist_sdk.enforcement.reconciliation import forget_what_was_lost
 from blocklist_sdk.enforcement.result import UNANSWERED_AFTER, EnforcementResult, is_hopeless, set_aside_on, unanswered
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import Sink, SinkWarning
+from blocklist_sdk.enforcement.spans import Spans
+from blocklist_sdk.enforcement.turns import next_turn
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.numbers.operators import has_resolver
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.published import clock_behind_text
+from blocklist_sdk.release.rows import Rows
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
 
 log: logging.Logger = logging.getLogger(__name__)
+
+_LEFT_MOST: Final = 100_000
+"""If more is left to do after a run, the next one looks at everything."""
 
 
 def enforce(
@@ -108,40 +128,54 @@ def enforce(
         is_lost = binding.is_lost
         brake = _Brake(ledger, blocklist, accept=accept)
         planned: dict[Operation, int] | None = None
-        is_over = False
-        while not is_over:
+        is_partial, is_compared = not adopt, False
+        while True:
             target = _Target.now(blocklist, settings, clock())
             if is_lost:
-                forget_what_was_lost(ledger, target.items, last_batch=binding.cursor or 0)
+                forget_what_was_lost(ledger, target.all_items(), last_batch=binding.cursor or 0)
                 is_lost = False
-            state = ledger.state()
-            judgement = brake.judged(state, target)
-            plan = make_plan(state, judgement.items)
+            view = _view(ledger, target, brake, is_partial=is_partial)
+            judgement = brake.judged(view.state, view.items, target)
+            plan = make_plan(view.state, judgement.items)
             planned = planned or plan.counts()
             about = target.generation.about
-            watch = Watch(blocklist, about.release, target.rules, target.next_change, clock)
-            origins = target.origins(state) if len(plan) else None
+            watch = Watch(blocklist, about.release, target.rules, view.next_change, clock)
+            origins = target.origins(view) if len(plan) else None
             is_over = delivery.deliver(
                 plan, release=about.release, published=about.published_at, watch=watch, origins=origins
             )
             if len(plan):
                 ledger.fold(at=clock())
-                state = ledger.state()
+            if not is_over:
+                continue
+            if judgement.waiting is not None:
+                break
+            left = _keep_mark(ledger, target, view, plan)
+            if is_compared and len(plan):
+                log.warning(
+                    "once a day everything is compared: %s missing, beside those that were known, and made now",
+                    "1 change was" if len(plan) == 1 else f"{len(plan):,} changes were",
+                )
+            if len(left) or view.mark is None or not view.mark.is_old(target.at):
+                break
+            # Nobody waits any more, so there is time for all of it.
+            is_partial, is_compared = False, True
         delivery.bind_again()
         _log_waiting(judgement.waiting)
+        holds = ledger.layers()
         result = EnforcementResult(
             serial=about.serial,
             era=about.era,
-            planned=planned or plan.counts(),
+            planned=planned,
             outcomes=dict(delivery.outcomes),
             deferred=delivery.deferred,
-            set_aside=state.count(ItemStatus.SET_ASIDE),
-            newly_set_aside=set_aside_on(ledger, state, clock().astimezone(UTC).date()),
-            is_hopeless=is_hopeless(ledger, state, delivery.outcomes),
-            unanswered=unanswered(ledger, state, before=clock() - UNANSWERED_AFTER),
+            set_aside=holds.count(ItemStatus.SET_ASIDE),
+            newly_set_aside=set_aside_on(ledger, holds, clock().astimezone(UTC).date()),
+            is_hopeless=is_hopeless(ledger, holds, delivery.outcomes),
+            unanswered=unanswered(ledger, holds, before=clock() - UNANSWERED_AFTER),
             waiting=judgement.waiting,
             not_accepted=brake.not_accepted,
-            next_change=target.next_change,
+            next_change=view.next_change,
             seconds=time.monotonic() - started,
             warnings=(*_of_clock(blocklist, clock()), *binding.warnings, *brake.warnings, *delivery.warnings()),
         )
@@ -166,26 +200,32 @@ def _dry_run(
     started = time.monotonic()
     directory = ledger_path(blocklist, name)
     target = _Target.now(blocklist, settings, at)
+    set_aside = 0
     if Ledger.exists(directory):
         with Ledger.open(directory, feed=blocklist.feed, wait_s=wait_s) as ledger:
-            state = ledger.state()
-            binding = examined(ledger, state, sink, name=name, adopt=adopt)
-            state = LedgerState.empty() if binding.is_lost else state
+            holds = ledger.layers()
+            binding = examined(ledger, holds.count(ItemStatus.HELD), sink, name=name, adopt=adopt)
             brake = _Brake(ledger, blocklist, accept=accept, is_dry=True)
-            judgement = brake.judged(state, target)
+            if binding.is_lost:
+                view = _View.whole(target, LedgerState.empty())
+            else:
+                view = _view(ledger, target, brake, is_partial=not adopt)
+                set_aside = holds.count(ItemStatus.SET_ASIDE)
+            judgement = brake.judged(view.state, view.items, target)
     else:
-        state, brake = LedgerState.empty(), _Brake(None, blocklist, accept=accept, is_dry=True)
-        binding = examined(None, state, sink, name=name, adopt=adopt)
-        judgement = brake.judged(state, target)
+        brake = _Brake(None, blocklist, accept=accept, is_dry=True)
+        binding = examined(None, 0, sink, name=name, adopt=adopt)
+        view = _View.whole(target, LedgerState.empty())
+        judgement = brake.judged(view.state, view.items, target)
     _log_waiting(judgement.waiting)
     return EnforcementResult(
         serial=target.generation.about.serial,
         era=target.generation.about.era,
-        planned=make_plan(state, judgement.items).counts(),
-        set_aside=state.count(ItemStatus.SET_ASIDE),
+        planned=make_plan(view.state, judgement.items).counts(),
+        set_aside=set_aside,
         waiting=judgement.waiting,
         not_accepted=brake.not_accepted,
-        next_change=target.next_change,
+        next_change=view.next_change,
         dry_run=True,
         seconds=time.monotonic() - started,
         warnings=(*_of_clock(blocklist, at), *binding.warnings, *brake.warnings, *warnings_of(sink)),
@@ -200,67 +240,201 @@ def _of_clock(blocklist: Blocklist, now: datetime) -> tuple[SinkWarning, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What a sink should hold at a moment, and what that follows from.
+    """What a run goes by at a moment.
 
     Attributes:
         generation: the release in force.
         rules: protected numbers and overrides.
         settings: the settings of the run.
         at: the moment.
-        items: what the sink should hold.
-        next_change: when that changes by itself; None if it never does.
         known_rules: the rules, as the ledger keeps them.
         removals: when overrides were removed, by what they named.
+        store: where earlier releases are.
     """
 
     generation: Generation
     rules: Rules
     settings: EnforcementSettings
     at: datetime
-    items: Items
-    next_change: datetime | None
     known_rules: KnownRules
     removals: Removals
+    store: Store
 
     @classmethod
     def now(cls, blocklist: Blocklist, settings: EnforcementSettings, at: datetime) -> Self:
-        """What follows from what is in force now."""
+        """What is in force now."""
         generation, rules = internals_of(blocklist).in_force()
-        rows = generation.rows
-        published = generation.about.published_at
-        items = desired_items(rows, rules, at, settings=settings, published=published)
         # After the rules: what they lack because it was removed is among the removals.
         removals = internals_of(blocklist).overrides.removals()
-        return cls(generation, rules, settings, at, items, next_change(rows, rules, at), KnownRules.of(rules), removals)
+        return cls(generation, rules, settings, at, KnownRules.of(rules), removals, internals_of(blocklist).store)
 
-    def origins(self, state: LedgerState) -> Origins | None:
-        """Whose business the changes from a state are; None if all of them are the list's."""
-        published = self.generation.about.published_at
-        return Origins.of(state, self.generation.rows, self.rules, self.at, published=published)
-
-    def judged(
-        self, state: LedgerState, before: Basis | LostBasis | None, *, is_other_list: bool, accepted: str | None
-    ) -> Judgement:
-        """What a run may do towards it.
-
-        Args:
-            state: what the sink holds.
-            before: what the last run went by; None before the first run.
-            is_other_list: whether the keys of the list's root are not those of the last run.
-            accepted: the digest of what may go although it is unexplained; None if nothing may.
-        """
+    @property
+    def basis(self) -> Basis:
+        """What the next run is compared with if nothing waits."""
         about = self.generation.about
-        basis = basis_of(self.settings, self.known_rules, release=about.release, digest=about.digest, at=self.at)
-        now = Now(
-            self.generation.rows,
+        return basis_of(self.settings, self.known_rules, release=about.release, digest=about.digest, at=self.at)
+
+    def brake_now(self, *, is_other_list: bool) -> Now:
+        """The same, as the brake looks at it."""
+        generation = self.generation
+        return Now(
+            generation.layers,
             self.rules,
             self.removals,
             self.settings,
-            basis,
-            about.published_at,
+            self.basis,
+            generation.about.published_at,
             is_other_list=is_other_list,
         )
-        return judge(state, self.items, now, before=before, accepted=accepted)
+
+    def items(self, rows: Rows, rules: Rules) -> Items:
+        """What the sink should hold of some rows, under the rules about them."""
+        published = self.generation.about.published_at
+        return desired_items(rows, rules, self.at, settings=self.settings, published=published)
+
+    def all_items(self) -> Items:
+        """What the sink should hold."""
+        return self.items(self.generation.rows, self.rules)
+
+    def origins(self, view: "_View") -> Origins | None:
+        """Whose business the changes from a state are; None if all of them are the list's."""
+        published = self.generation.about.published_at
+        return Origins.of(view.state, view.rows, self.rules, self.at, published=published)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a run looks at: everything, or the part that differs from the last run.
+
+    Attributes:
+        rows: the rows.
+        items: what the sink should hold of them.
+        state: what it holds of them.
+        next_turn: when the next entry of the list begins or ends, as in `Turns.next`.
+        next_change: the same, of entries and overrides; None if none does.
+        part: the part; None for everything.
+        mark: what the part is compared with; None for everything.
+    """
+
+    rows: Rows
+    items: Items
+    state: LedgerState
+    next_turn: int
+    next_change: datetime | None
+    part: Part | None = None
+    mark: Mark | None = None
+
+    @classmethod
+    def whole(cls, target: _Target, state: LedgerState) -> Self:
+        """Everything."""
+        rows = target.generation.rows
+        turn = next_turn(rows, target.at)
+        return cls(rows, target.all_items(), state, turn, next_moment(turn, target.rules, target.at))
+
+    @classmethod
+    def of(cls, part: Part, mark: Mark, target: _Target) -> Self:
+        """A part."""
+        coming = next_moment(part.next_turn, target.rules, target.at)
+        items = target.items(part.rows, part.rules)
+        return cls(part.rows, items, part.state, part.next_turn, coming, part, mark)
+
+
+def _view(ledger: Ledger, target: _Target, brake: "_Brake", *, is_partial: bool) -> _View:
+    """What a run must look at.
+
+    Args:
+        ledger: what the sink holds.
+        target: what the run goes by.
+        brake: says whether something may wait, which only shows in everything.
+        is_partial: whether a part may do.
+    """
+    if is_partial and brake.is_free(target):
+        mark = ledger.mark(likely=ascending(target.rules.protected))
+        # What is asked for again in each run is not to be asked for twice in this one.
+        if mark is not None and not (mark.is_old(target.at) and len(mark.left)):
+            part = _part(ledger, mark, target)
+            if part is not None:
+                return _View.of(part, mark, target)
+    return _View.whole(target, ledger.state())
+
+
+def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
+    """The part that a run must look at; None if that is not known, or too much."""
+    basis, about = target.basis, target.generation.about
+    before = ledger.basis(likely=target.known_rules)
+    if not isinstance(before, Basis) or before.rules.file[0] != mark.rules:
+        return None  # a run that did not come to its end went by other rules
+    if (mark.scopes, mark.only_operator) != (basis.scopes, basis.only_operator):
+        return None
+    if _is_resolved(target):
+        return None
+    differs = _difference(target, mark)
+    if differs is None:
+        return None
+    return part_of(
+        mark,
+        before.rules,
+        rows=target.generation.layers,
+        difference=differs,
+        rules=target.rules,
+        at=target.at,
+        published=about.published_at,
+        asked=[record.batch.items for record in ledger.records(after=mark.last)],
+        held=ledger.layers(),
+    )
+
+
+def _is_resolved(target: _Target) -> bool:
+    """Whether a resolver decides which numbers are enforced, whose answers may be others at the next run."""
+    return target.settings.only_operator is not None and has_resolver()
+
+
+def _difference(target: _Target, mark: Mark) -> Difference | None:
+    """How the release in force differs from the mark's; None if that one is not on this disk any more."""
+    about = target.generation.about
+    if (about.release, about.digest) == (mark.release, mark.digest):
+        return Difference.none()
+    try:
+        old = target.store.open_release(mark.release)
+    except Malformed as error:
+        log.warning("%s; everything is looked at instead", error)
+        return None
+    if old is None or old.about.digest != mark.digest:
+        return None
+    now = target.generation.layers
+    found = now.changed_since(old.layers)
+    return difference(old.rows, target.generation.rows) if found is None else found
+
+
+def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPlan) -> Spans:
+    """Write down how far the sink holds what it should, after a plan was delivered; returns what is left to do."""
+    about, mark = target.generation.about, view.mark
+    release = about.release, about.digest
+    if mark is not None and view.part is not None and not view.part.spans and (mark.release, mark.digest) == release:
+        return mark.left  # it says all of that
+    if len(plan):
+        after = ledger.state() if view.part is None else ledger.layers().near(view.part.spans)
+        plan = make_plan(after, view.items)
+    left = plan.spans()
+    if len(left) > _LEFT_MOST or _is_resolved(target):
+        return left
+    basis = target.basis
+    ledger.keep_mark(
+        Mark(
+            release=about.release,
+            digest=about.digest,
+            published=about.published_at,
+            at=target.at,
+            scopes=basis.scopes,
+            only_operator=basis.only_operator,
+            rules=target.known_rules.file[0],
+            protected=ascending(target.rules.protected),
+            left=left,
+            next_turn=view.next_turn,
+            compared=target.at if mark is None else mark.compared,
+        )
+    )
+    return left
 
 
 class _Brake:
@@ -277,18 +451,29 @@ class _Brake:
         self._ledger, self._blocklist = ledger, blocklist
         self._accepts, self._is_dry = accept, is_dry
 
-    def judged(self, state: LedgerState, target: "_Target") -> Judgement:
+    def is_free(self, target: "_Target") -> bool:
+        """Whether nothing can wait, since all of the run is explained by the last one and what happened since."""
+        before = None if self._ledger is None else self._ledger.basis(likely=target.known_rules)
+        _, _, is_same = self._identity(target)
+        return before is not None and is_explained(target.brake_now(is_other_list=not is_same), before)
+
+    def _identity(self, target: "_Target") -> tuple[ListIdentity | None, ListIdentity | None, bool]:
+        """Which list is enforced, which one was before, and whether they are the same as far as that is known."""
+        known = None if self._ledger is None else self._ledger.list_identity
+        identity = ListIdentity.of(self._blocklist, known, generation=target.generation.name)
+        return identity, known, identity is None or identity.is_same(known)
+
+    def judged(self, state: LedgerState, items: Items, target: "_Target") -> Judgement:
         """What a run may do. What it goes by is written down first, so that a killed run is not judged anew.
 
         So only the first run of a ledger is free, and not one into a sink from which the list has lifted everything.
         """
         ledger = self._ledger
-        known = None if ledger is None else ledger.list_identity
-        identity = ListIdentity.of(self._blocklist, known, generation=target.generation.name)
-        is_same = identity is None or identity.is_same(known)
+        identity, known, is_same = self._identity(target)
         before = None if ledger is None else ledger.basis(likely=target.known_rules)
         waited = ledger.waiting() if self._accepts and ledger is not None else None
-        judgement = target.judged(state, before, is_other_list=not is_same, accepted=waited)
+        now = target.brake_now(is_other_list=not is_same)
+        judgement = judge(state, items, now, before=before, accepted=waited)
         if self._accepts and not judgement.is_accepted:
             self.not_accepted = _why_not_accepted(waited, judgement)
             log.warning("--accept was not taken: %s", self.not_accepted)

@@ -178,6 +178,11 @@ def _digits(number: int) -> str:
     return str(max(number, 0))
 
 
+def has_resolver() -> bool:
+    """Whether a resolver is registered, whose answers may change from one day to the next."""
+    return bool(_resolvers)
+
+
 def _resolver_of(digits: str) -> OperatorResolver | None:
     if not _resolvers:
         return None

@@ -1,0 +1,74 @@
+"""Spans of numbers, in order and apart: which part of a list a run looks at. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from blocklist_sdk.enforcement.items import Bools
+from blocklist_sdk.release.rows import Int64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """Runs of numbers in ascending order, none of which overlaps or touches another.
+
+    Attributes:
+        first: the first number of each span.
+        last: its last number.
+    """
+
+    first: Int64s
+    last: Int64s
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @classmethod
+    def none(cls) -> Self:
+        """No numbers."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @classmethod
+    def of(cls, first: Int64s, last: Int64s) -> Self:
+        """The numbers from each first to its last, in any order; they may overlap.
+
+        >>> Spans.of(np.array([7, 1, 4]), np.array([9, 2, 7])).last.tolist()
+        [2, 9]
+        """
+        order = np.argsort(first, kind="stable")
+        first, reach = first[order], np.maximum.accumulate(last[order])
+        begins = np.ones(len(first), np.bool_)
+        begins[1:] = first[1:] > reach[:-1] + 1
+        ends = np.ones(len(first), np.bool_)
+        ends[:-1] = begins[1:]
+        return cls(first[begins], reach[ends])
+
+    @classmethod
+    def union(cls, parts: Iterable["Spans"]) -> "Spans":
+        """What is in any of some spans."""
+        spans = list(parts)
+        if not spans:
+            return Spans.none()
+        return Spans.of(np.concatenate([each.first for each in spans]), np.concatenate([each.last for each in spans]))
+
+    def touch(self, first: Int64s, last: Int64s) -> Bools:
+        """Which runs, from each first to its last number, have a number in one of the spans."""
+        if not len(self):
+            return np.zeros(len(first), np.bool_)
+        at = np.searchsorted(self.last, first, "left")
+        found: Bools = (at < len(self)) & (self.first[np.minimum(at, len(self) - 1)] <= last)
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spans):
+            return NotImplemented
+        return np.array_equal(self.first, other.first) and np.array_equal(self.last, other.last)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def touching(self, others: "Spans") -> "Spans":
+        """Those of the spans that have a number in one of some others."""
+        touches = others.touch(self.first, self.last)
+        return Spans(self.first[touches], self.last[touches])
