@@ -25,7 +25,7 @@ from blocklist_sdk.publisher.next_release import (
     plan_release,
 )
 from blocklist_sdk.publisher.protected_rows import cut_layers
-from blocklist_sdk.publisher.windows import bounds, outside_ranges
+from blocklist_sdk.publisher.windows import all_outside_ranges, bounds, outside_ranges
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.limits import DISTINCT_TEXTS_MAX
 from blocklist_sdk.release.merge import Difference, difference
@@ -91,6 +91,8 @@ class Plan:
     @cached_property
     def more_outside(self) -> int:
         """How many single numbers more lie outside all ranges than before."""
+        if self.is_whole:
+            return all_outside_ranges(self.after) - all_outside_ranges(self.before)
         return outside_ranges(self.new) - outside_ranges(self.old)
 
     def distinct_texts(self, name: str) -> int:

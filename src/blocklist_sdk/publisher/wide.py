@@ -39,7 +39,7 @@ class Widths:
     too_wide: int
 
 
-def measure(rows: ListRows, *, line: Int64s, texts: pa.Array, max_cover: int) -> Widths:
+def measure(rows: ListRows, *, line: Int64s, texts: pa.ChunkedArray, max_cover: int) -> Widths:
     """Measure the patterns and ranges of a list.
 
     Args:
@@ -48,13 +48,14 @@ def measure(rows: ListRows, *, line: Int64s, texts: pa.Array, max_cover: int) ->
         texts: the cells with the numbers.
         max_cover: how many numbers one pattern or range may cover.
     """
-    wide = rows.take(rows.last > rows.number)
+    wide = rows.take(np.flatnonzero(rows.last > rows.number))
     lines, pattern = np.unique(wide.line, return_inverse=True)
     reach = np.zeros(len(lines), np.int64)
     spans = wide.last - wide.number + 1
     np.add.at(reach, pattern, np.where(spans > SPAN_MAX, spans, covered(wide.number, wide.last)))
     order = np.argsort(-reach, kind="stable")[:_SHOWN]
-    cells = texts.take(pa.array(np.searchsorted(line, lines[order]))).to_pylist()
+    # One by one: to take several of many chunks, Arrow makes one array of them all.
+    cells = [texts[place].as_py() for place in np.searchsorted(line, lines[order]).tolist()]
     widest = tuple(
         ListedRange(line=at, pattern=_shown(str(text), wide.take(wide.line == at)), reach=count)
         for at, text, count in zip(lines[order].tolist(), cells, reach[order].tolist(), strict=True)
