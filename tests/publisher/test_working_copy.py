@@ -20,6 +20,7 @@ from blocklist_sdk.publisher.offer import SNAPSHOT_ROWS
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.names import index_path
 from support.holders import Killed
 
 FEED = "id-all"
@@ -204,6 +205,23 @@ def test_an_older_copy_of_the_repository_never_meets_a_newer_working_copy(folder
     copy.rename(copy.with_name(f"{release.era}.{release.serial}.{index_of(folder).digest}"))
     opened(folder).add(FEED, texts(5))
     assert numbers_of(folder) == LISTED | {FIRST + 5}
+
+
+def test_a_release_whose_digest_is_of_another_kind_is_followed(folder: Path) -> None:
+    """Publishers that signed the digest by columns go on with the next release, which has the digest as a tree."""
+    repository = opened(folder)._folder.load()
+    index = index_of(folder)
+    by_columns = digest(SignedFeed.find(repository, FEED).rows(), "columns")
+    releases = (*index.releases[:-1], index.current.model_copy(update={"digest": by_columns}))
+    document = index.model_copy(update={"digest": by_columns, "releases": releases})
+    keep = [each.path for release in releases for each in (release.snapshot, release.delta) if each is not None]
+    repository.set_targets(FEED, files={index_path(FEED): document.to_json()}, keep=keep)
+    feed = SignedFeed.find(opened(folder)._folder.load(), FEED)
+    assert feed.index is not None
+    assert digest(feed.rows(), "columns") == feed.index.digest
+    result = opened(folder).add(FEED, texts(4))
+    assert result.digest == index_of(folder).digest
+    assert numbers_of(folder) == LISTED | {FIRST + 4}
 
 
 def test_overlays_are_folded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

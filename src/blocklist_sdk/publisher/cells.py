@@ -147,7 +147,7 @@ def _joined(pieces: Iterable[_Piece], kinds: Mapping[str, pa.DataType]) -> Cells
 
 
 def _narrow(name: str, column: pa.Array) -> pa.Array:
-    """A column in less memory: texts that may repeat in a dictionary, others without what their buffers have to spare."""
+    """A column in less memory: texts that may repeat in a dictionary, others without what buffers have to spare."""
     if not pa.types.is_large_string(column.type):
         return column
     return pa.concat_arrays([column, column[:0]]) if name in _NUMBERS else column.dictionary_encode()

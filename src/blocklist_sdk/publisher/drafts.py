@@ -27,7 +27,7 @@ from blocklist_sdk.publisher.plans import Plan, plan_added, plan_removed, plan_w
 from blocklist_sdk.publisher.protected_rows import cut_list
 from blocklist_sdk.publisher.remarks import remarks
 from blocklist_sdk.publisher.results import ListedRange
-from blocklist_sdk.publisher.rows import LEVELS, has_no_gaps, read_rows
+from blocklist_sdk.publisher.rows import LEVELS, WrittenRanges, has_no_gaps, read_rows
 from blocklist_sdk.publisher.scopes import choose_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
@@ -111,7 +111,11 @@ def draft_release(
     if chosen.notice is not None and call.edit != "remove":
         (call.notify or log.warning)(chosen.notice)
     call = replace(call, defaults=replace(call.defaults, scope=chosen.entries))
-    rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults)
+    count, column, blank = len(cells.line) + len(cells.rejects), cells.column, cells.blank
+    ranges = WrittenRanges()
+    rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults, ranges=ranges)
+    del cells
+    pa.default_memory_pool().release_unused()
     unreadable = rejects
     check_list(rows)
     # A whole list is compared with all rows; one to add or to remove with those of its numbers.
@@ -127,7 +131,6 @@ def draft_release(
         call.notify(f"check the form, since the numbers look otherwise: {form}")
     if not len(rows) and (rejects or call.edit != "replace" or not call.allow_empty):
         raise InvalidInput(_why_empty(rejects, call.edit))
-    count = len(cells.line) + len(cells.rejects)
     _refuse_other_column(unreadable, count=count)
     # A row on a protected number is left out on purpose.
     if len({reject.line for reject in unreadable}) > call.max_rejects * count:
@@ -135,13 +138,10 @@ def draft_release(
         raise Refused(_why_refused(unreadable, count=count, max_rejects=call.max_rejects, path=path))
     widest = None
     if call.edit != "remove":
-        widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
+        widths = measure(rows, text=ranges.text, max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
-    column, blank = cells.column, cells.blank
     # A long list is kept once, in the order in which it is planned.
-    del cells
-    pa.default_memory_pool().release_unused()
     rows = in_order(rows)
     last_entry = signed_feed.last_entry
     planned = partial(

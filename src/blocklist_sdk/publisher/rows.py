@@ -4,6 +4,7 @@ Here the cells get their meaning: texts become numbers and ranges, words are che
 cell that cannot be read is a reject, with the reason.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -74,8 +75,38 @@ class _Rejections:
         return np.fromiter(self.reasons, np.int64, len(self.reasons))
 
 
+@dataclass(slots=True)
+class WrittenRanges:
+    """How the patterns and ranges of a list are written.
+
+    Attributes:
+        line: their lines, ascending, part by part.
+        texts: their cells with the numbers.
+    """
+
+    line: list[Int64s] = field(default_factory=list)
+    texts: list[pa.Array] = field(default_factory=list)
+
+    def add(self, rows: ListRows, line: Int64s, numbers: pa.Array) -> None:
+        """Keep those among some rows; `line` and `numbers` are of all cells."""
+        wide = np.unique(rows.line[rows.last > rows.number])
+        if len(wide):
+            self.line.append(wide)
+            self.texts.append(numbers.take(pa.array(np.searchsorted(line, wide))))
+
+    def text(self, line: int) -> str:
+        """How the one in a line is written."""
+        part = bisect_right([int(lines[0]) for lines in self.line], line) - 1
+        return str(self.texts[part][int(np.searchsorted(self.line[part], line))].as_py())
+
+
 def read_rows(
-    cells: Cells, *, region: str | None, form: Form = "auto", defaults: EntryDefaults
+    cells: Cells,
+    *,
+    region: str | None,
+    form: Form = "auto",
+    defaults: EntryDefaults,
+    ranges: WrittenRanges | None = None,
 ) -> tuple[ListRows, list[Reject], FormDecision]:
     """Read a list's cells as the rows of a release.
 
@@ -89,6 +120,8 @@ def read_rows(
         region: two-letter country code in which national numbers are read.
         form: how digits without a plus are read; see `blocklist_sdk.numbers.decide_form`.
         defaults: the values for empty cells.
+        ranges: gets how patterns and ranges are written, which is then all that is left of the cells: they are given up
+            as they are read, for a long list fills the memory once. None if the cells are to stay.
 
     Returns:
         The rows, the rejects by line, and the form in which numbers were read.
@@ -109,10 +142,18 @@ def read_rows(
     table = pa.table(cells.columns)
     # Also where there is not one row, the columns must be right.
     nothing = pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in table.schema.types], table.schema.names)
-    for batch in table.to_batches(max_chunksize=_ROWS_AT_A_TIME) or [nothing]:
+    batches = table.to_batches(max_chunksize=_ROWS_AT_A_TIME) or [nothing]
+    batches.reverse()
+    if ranges is not None:
+        cells.columns = {}
+    del numbers, table
+    while batches:
+        batch = batches.pop()
         line = cells.line[begin : begin + len(batch)]
-        part = Cells(line, dict(zip(cells.columns, batch.columns, strict=True)), date_format=cells.date_format)
+        part = Cells(line, dict(zip(known, batch.columns, strict=True)), date_format=cells.date_format)
         rows, refused = _read_part(part, reading, defaults, known)
+        if ranges is not None:
+            ranges.add(rows, line, part.columns["number"])
         parts.append(rows)
         rejects += refused
         begin += len(batch)

@@ -11,7 +11,7 @@ from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import merged
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 
-WINDOW_ROWS: Final = 1 << 20
+WINDOW_ROWS: Final = 1 << 18
 """Rows of a window, about: what is worked out for each takes some ten times eight bytes meanwhile."""
 
 _COUNTED_FIRST: Final = 100_000
