@@ -290,7 +290,7 @@ def _say_renumbered(call: ListCall, plan: Plan, last_entry: int) -> None:
 
 def _renumbered(before: Rows, after: Rows, last_entry: int) -> int:
     """How many new entries stand in the place of one of another issuer, number for number."""
-    new = np.flatnonzero(after.entry > last_entry)
+    new = np.flatnonzero(after.entry > last_entry) if len(before) else np.empty(0, np.intp)
     place = np.searchsorted(before.number, after.number[new])
     inside = place < len(before)
     new, place = new[inside], place[inside]

@@ -25,12 +25,11 @@ from blocklist_sdk.publisher.next_release import (
     plan_release,
 )
 from blocklist_sdk.publisher.protected_rows import cut_layers
-from blocklist_sdk.publisher.windows import all_outside_ranges, bounds, outside_ranges
+from blocklist_sdk.publisher.windows import all_outside_ranges, bounds, outside_ranges, texts_of
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.limits import DISTINCT_TEXTS_MAX
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.rows import Int64s, Rows, Texts, concatenated, joined
-from blocklist_sdk.release.tallies import count_by
 
 _PART: Final = 0.25
 """If a larger share of the list changes, all of it is looked at, which costs no more."""
@@ -104,19 +103,19 @@ class Plan:
     def texts_after(self, name: str) -> Counter[str]:
         """How many rows of the release have each text of a column."""
         counts = text_counts(self.before, name) if self.texts_before is None else Counter(self.texts_before[name])
-        counts.subtract(count_by(getattr(self.changes.removed, name)))
-        counts.subtract(count_by(getattr(self.changes.changed_old, name)))
-        counts.update(count_by(getattr(self.changes.added, name)))
-        counts.update(count_by(getattr(self.changes.changed_new, name)))
+        counts.subtract(texts_of(getattr(self.changes.removed, name)))
+        counts.subtract(texts_of(getattr(self.changes.changed_old, name)))
+        counts.update(texts_of(getattr(self.changes.added, name)))
+        counts.update(texts_of(getattr(self.changes.changed_new, name)))
         return +counts
 
 
 def text_counts(layers: LayeredRows, name: str) -> Counter[str]:
     """How many rows of a list have each text of a column."""
     base: Texts = getattr(layers.base, name)
-    counts = count_by(base)
-    counts.subtract(count_by(base.take(layers.overlay.dropped)))
-    counts.update(count_by(getattr(layers.overlay.puts, name)))
+    counts = texts_of(base)
+    counts.subtract(texts_of(base.take(layers.overlay.dropped)))
+    counts.update(texts_of(getattr(layers.overlay.puts, name)))
     return +counts
 
 

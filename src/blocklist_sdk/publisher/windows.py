@@ -1,5 +1,6 @@
 """A long list in windows of numbers, so that what is worked out on the way takes the memory of one window. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,7 +10,8 @@ from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import merged
-from blocklist_sdk.release.rows import Int64s, Rows, distinct
+from blocklist_sdk.release.rows import Int64s, Rows, Texts, distinct
+from blocklist_sdk.release.tallies import count_by
 
 WINDOW_ROWS: Final = 1 << 18
 """Rows of a window, about: what is worked out for each takes some ten times eight bytes meanwhile."""
@@ -70,6 +72,14 @@ def ended_by(layers: LayeredRows, moment_ms: int) -> int:
     )
     dropped = int(np.count_nonzero(base[layers.overlay.dropped] <= moment_ms))
     return ended - dropped + int(np.count_nonzero(puts <= moment_ms))
+
+
+def texts_of(texts: Texts) -> Counter[str]:
+    """How many rows have each text."""
+    counts = Counter[str]()
+    for start in range(0, len(texts.codes), WINDOW_ROWS):
+        counts.update(count_by(Texts(texts.codes[start : start + WINDOW_ROWS], texts.values)))
+    return counts
 
 
 def outside_ranges(rows: Rows) -> int:
