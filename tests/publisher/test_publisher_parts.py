@@ -43,7 +43,7 @@ ISSUERS = ("ojk", "komdigi", "authority")
 ENDS = st.sampled_from([FOREVER_MS, FOREVER_MS, NOW_MS - 50 * DAY_MS, NOW_MS, NOW_MS + 1000, NOW_MS + 40 * DAY_MS])
 BEGINNINGS = st.sampled_from([0, 0, PUBLISHED_MS, NOW_MS - DAY_MS, NOW_MS + 2 * DAY_MS])
 DEFAULTS = EntryDefaults("block", "fraud", "authority", "sms+voice")
-EXAMPLES = scaled(30, long=2_000)
+EXAMPLES = scaled(30, long=500)
 
 
 @st.composite
