@@ -154,10 +154,6 @@ class WorkingCopies:
             except OSError as error:
                 log.warning("%s is not needed any more, and could not be deleted: %s", path, error)
 
-    def drop(self) -> None:
-        """Delete all working copies."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     def _path(self, release: ReleaseId, digest: str) -> Path:
         return self.directory / f"{release.era}.{release.serial}.{digest}"
 
