@@ -200,9 +200,9 @@ def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monke
         assert between.serial in (before.serial, before.serial + 1)
         result = publisher.release("a", numbers(allowed + 1), guard=UNGUARDED)
         assert result.serial == between.serial + 1
-    # What ids are given out; snapshot, delta, index, feed role, snapshot role, timestamp; then what was published, and
-    # the ledger of what was dropped.
-    assert steps == 9
+    # What the working copy is, and itself; what ids are given out; snapshot, delta, index, feed role, snapshot role,
+    # timestamp; then what was published, and the ledger of what was dropped.
+    assert steps == 11
 
 
 def test_what_interrupted_runs_left_goes_away(tmp_path: Path) -> None:

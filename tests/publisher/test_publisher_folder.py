@@ -28,7 +28,8 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Malformed, Untrusted
 from blocklist_sdk.publisher import KeyUri, Lifetimes, Publisher, Timing
-from blocklist_sdk.publisher.signed_feed import DELTAS_MAX, SignedFeed
+from blocklist_sdk.publisher.offer import DELTAS_MAX
+from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
 
@@ -595,6 +596,8 @@ def test_damage_is_found_before_anything_is_built_on_it(publisher: Publisher) ->
             path.unlink()
         else:
             path.write_bytes(content)
+        # The working copy would do for the snapshot, and the release would get a new one.
+        shutil.rmtree(publisher.directory / "working", ignore_errors=True)
         with pytest.raises(error, match=r"backup|does not verify"):
             publisher.release("id-all", numbers(2))
         path.write_bytes(whole[path])
@@ -616,7 +619,7 @@ def test_what_is_published_reads_back_as_what_was_planned(
     with pytest.raises(Malformed, match="nothing was published"):
         publisher.release("id-all", numbers(2, 3))
     monkeypatch.setattr(
-        "blocklist_sdk.publisher.signed_feed.read_snapshot", lambda path: read_snapshot(path).take(np.arange(1))
+        "blocklist_sdk.publisher.signed_feed.snapshot_parts", lambda path: [read_snapshot(path).take(np.arange(1))]
     )
     with pytest.raises(Malformed, match="nothing was published"):
         publisher.release("id-telkomsel", numbers(2, 3))

@@ -197,7 +197,7 @@ def snapshot(
 ) -> None:
     """Write the snapshot of a feed's current release anew, and sign it; serial and digest stay.
 
-    Every release has a snapshot. This is for one that was damaged or lost.
+    For a snapshot that was damaged or lost, and for a release that has none of its own, before many newcomers come.
     """
     result = open_publisher(directory, passphrase_file, wait).snapshot(feed)
     if as_json:

@@ -105,7 +105,8 @@ def _plot(
 
         yield "delta sync"
         # The planner takes whatever has fewer bytes: for a very short list, that is the snapshot.
-        kind = "delta" if (second.delta_bytes or 0) <= second.snapshot_bytes else "snapshot"
+        is_shorter = second.snapshot_bytes is None or (second.delta_bytes or 0) <= second.snapshot_bytes
+        kind = "delta" if is_shorter else "snapshot"
         yield recipient.sync(kind, before=1, after=2, published=second)
 
         yield "check what changed"
@@ -153,7 +154,7 @@ def _release(publisher: Publisher, source: object, lists: Lists) -> ReleaseResul
 def _published(result: ReleaseResult) -> StepResult:
     return StepResult(
         f"{result.rows:,} entries: {result.added:,} added, {result.removed:,} removed; signed",
-        result.snapshot_bytes + (result.delta_bytes or 0),
+        (result.snapshot_bytes or 0) + (result.delta_bytes or 0),
     )
 
 

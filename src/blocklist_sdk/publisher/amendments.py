@@ -12,8 +12,7 @@ from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.numbers.reach import range_text
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
 from blocklist_sdk.release.blocking import Marks, marks_of
-from blocklist_sdk.release.layers import apply
-from blocklist_sdk.release.merge import Delta, Removals
+from blocklist_sdk.release.merge import merged
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Positions, Rows, Texts, distinct
 from blocklist_sdk.texts import counted
 
@@ -59,7 +58,7 @@ def with_added(
     advisory or has another scope, it is not what the row asks for.
 
     Args:
-        previous: the rows of the current release.
+        previous: the rows of the current release; or those of the numbers to add.
         list_rows: the rows to add, in any order.
         now_ms: the moment of the release, milliseconds since 1970 UTC, whole seconds.
         last_entry: the highest entry id given out on this feed so far.
@@ -85,9 +84,7 @@ def with_added(
         last_entry=last_entry,
         defaults=defaults,
     )
-    none = np.empty(0, np.int64)
-    kept = replace(previous, until=until)
-    rows, _ = apply(kept, Delta(puts=fresh.rows, removes=Removals(none, none, none)))
+    rows = merged(replace(previous, until=until), fresh.rows)
     following = NextRelease(rows=rows, last_entry=fresh.last_entry, duplicates=fresh.duplicates)
     return Amended(following, already_listed=int(is_listed.sum()), extended=int(is_extended.sum()))
 
@@ -173,17 +170,19 @@ def without(
     last_entry: int,
     issuer: str = ANY_ISSUER,
     allow_empty: bool = False,
+    others: int = 0,
 ) -> Amended:
     """The current release without the entries of some numbers and ranges.
 
     Args:
-        previous: the rows of the current release.
+        previous: the rows of the current release; or those of the numbers to remove, and all ranges.
         list_rows: the numbers and ranges to remove, each as it is listed. Their column `issuer`, if they have one,
             says whose entries are meant.
         now_ms: the moment of the release, milliseconds since 1970 UTC.
         last_entry: the highest entry id given out on this feed so far.
         issuer: whose entries are meant where the rows do not say; `ANY_ISSUER` if there must be one issuer only.
         allow_empty: remove even the last entry.
+        others: how many rows the current release has besides.
 
     Raises:
         InvalidInput: a number has entries of several issuers, or lies inside a range that blocks now or later, so that
@@ -213,7 +212,7 @@ def without(
         raise InvalidInput(_why_none(previous, asked, wanted, stays))
     gone = np.zeros(len(previous), np.bool_)
     gone[row] = True
-    if gone.all() and len(gone) and not allow_empty:
+    if gone.all() and len(gone) and not others and not allow_empty:
         raise InvalidInput(
             f"no entry would be left on the list, which has {counted(len(gone), 'entry', 'entries')}. Nothing was "
             "published. Recipients may refuse an empty list until a person there accepts it. To lift the last entry on "

@@ -7,31 +7,33 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, Refused, mask
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD, TOO_SHORT
 from blocklist_sdk.numbers.text import LOOKALIKES
-from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
-from blocklist_sdk.publisher.limits import check_list, check_release, reject_never_in_force
+from blocklist_sdk.publisher.limits import check_list, check_rows, check_texts, reject_never_in_force
 from blocklist_sdk.publisher.list_options import Edit, ListCall
-from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, ListRows, NextRelease, plan_release
-from blocklist_sdk.publisher.protected_rows import cut_list, cut_release
+from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, ListRows, in_order
+from blocklist_sdk.publisher.plans import Plan, plan_added, plan_removed, plan_whole
+from blocklist_sdk.publisher.protected_rows import cut_list
 from blocklist_sdk.publisher.remarks import remarks
 from blocklist_sdk.publisher.results import ListedRange
-from blocklist_sdk.publisher.rows import LEVELS, has_no_gaps, read_rows
+from blocklist_sdk.publisher.rows import LEVELS, WrittenRanges, has_no_gaps, read_rows
 from blocklist_sdk.publisher.scopes import choose_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
+from blocklist_sdk.publisher.working_copy import CurrentList
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.merge import difference
-from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
+from blocklist_sdk.release.rows import FOREVER_MS, TEXT_COLUMNS, Int64s, Rows
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.texts import counted
 
@@ -46,9 +48,9 @@ class Draft:
     """A release that is drafted.
 
     Attributes:
-        before: the rows of the current release.
-        lawful_before: the same without numbers that were protected since: what protection lifts, no list lifts.
-        following: the release.
+        plan: the release, and what it changes of the current one.
+        current: the current list, on which it was planned.
+        has_snapshot: whether the release gets a snapshot of its own.
         column: the list's name for the column with the numbers; None if the list has no header.
         form: the form in which digits without a plus were read.
         invalid: the rejects, by line.
@@ -57,12 +59,11 @@ class Draft:
         last_entry: the highest entry id given out before.
         now_ms: the moment at which new entries begin, milliseconds since 1970 UTC.
         feed_scope: the scope that the index carries as the feed's; None while the feed has none.
-        already_listed, extended, not_listed: as in `ReleaseResult`.
     """
 
-    before: Rows
-    lawful_before: Rows
-    following: NextRelease
+    plan: Plan
+    current: CurrentList
+    has_snapshot: bool
     column: str | None
     form: FormDecision
     invalid: tuple[Reject, ...]
@@ -71,9 +72,6 @@ class Draft:
     last_entry: int
     now_ms: int
     feed_scope: str | None
-    already_listed: int = 0
-    extended: int = 0
-    not_listed: int = 0
 
 
 def draft_release(
@@ -113,13 +111,18 @@ def draft_release(
     if chosen.notice is not None and call.edit != "remove":
         (call.notify or log.warning)(chosen.notice)
     call = replace(call, defaults=replace(call.defaults, scope=chosen.entries))
-    rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults)
+    count, column, blank = len(cells.line) + len(cells.rejects), cells.column, cells.blank
+    ranges = WrittenRanges()
+    rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults, ranges=ranges)
+    del cells
+    pa.default_memory_pool().release_unused()
     unreadable = rejects
     check_list(rows)
-    before = signed_feed.rows()
+    # A whole list is compared with all rows; one to add or to remove with those of its numbers.
+    current = signed_feed.verified(signed_feed.current(), None if call.edit == "replace" else rows.number)
     if call.edit != "remove":
         rows, refused, cut = cut_list(rows, protected)
-        rows, never = reject_never_in_force(rows, before, now_ms=now_ms)
+        rows, never = reject_never_in_force(rows, current.layers, now_ms=now_ms)
         rejects = sorted([*rejects, *refused, *never], key=lambda reject: reject.line)
         unreadable = sorted([*unreadable, *never], key=lambda reject: reject.line)
         if cut:
@@ -128,7 +131,6 @@ def draft_release(
         call.notify(f"check the form, since the numbers look otherwise: {form}")
     if not len(rows) and (rejects or call.edit != "replace" or not call.allow_empty):
         raise InvalidInput(_why_empty(rejects, call.edit))
-    count = len(cells.line) + len(cells.rejects)
     _refuse_other_column(unreadable, count=count)
     # A row on a protected number is left out on purpose.
     if len({reject.line for reject in unreadable}) > call.max_rejects * count:
@@ -136,62 +138,56 @@ def draft_release(
         raise Refused(_why_refused(unreadable, count=count, max_rejects=call.max_rejects, path=path))
     widest = None
     if call.edit != "remove":
-        widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
+        widths = measure(rows, text=ranges.text, max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
+    # A long list is kept once, in the order in which it is planned.
+    rows = in_order(rows)
     last_entry = signed_feed.last_entry
-    published_ms = times.to_ms(signed_feed.index.published_at) if signed_feed.index else 0
-    amended, lawful_before = _amended(
+    planned = partial(
+        _planned,
         call,
-        before,
         rows,
         protected=protected,
         last_entry=last_entry,
         published_entry=signed_feed.index.last_entry if signed_feed.index else 0,
         now_ms=now_ms,
-        published_ms=published_ms,
+        published_ms=times.to_ms(signed_feed.index.published_at) if signed_feed.index else 0,
     )
-    renumbered = _renumbered(lawful_before, amended.following.rows, last_entry) if call.edit == "replace" else 0
-    if renumbered:
-        _say(
-            call,
-            f"{counted(renumbered, 'entry', 'entries')} with a new id, because the list names another issuer for the "
-            "number than the current release: recipients see one entry end and another begin. If that is not meant, "
-            "name the same issuer: --issuer (issuer=), or the list's column",
-        )
+    plan = planned(current)
+    has_snapshot = signed_feed.needs_snapshot(plan)
+    if call.edit != "replace" and (plan.concerned or has_snapshot):
+        # More rows count than those of the list's numbers.
+        whole = signed_feed.verified(current)
+        plan, current = (plan, current) if whole is current else (planned(whole), whole)
+    _say_protected(call, plan.concerned)
+    if call.edit == "replace":
+        _say_renumbered(call, plan, last_entry)
     if call.edit != "remove":
         for remark in remarks(
-            signed_feed.name,
-            amended.following.rows,
-            rows,
-            is_whole=call.edit == "replace",
-            scope=chosen.feed,
-            now_ms=now_ms,
+            signed_feed.name, plan, rows, is_whole=call.edit == "replace", scope=chosen.feed, now_ms=now_ms
         ):
             _say(call, remark)
-    check_release(amended.following.rows, rows)
-    if amended.not_listed and call.notify is not None:
-        lines = ", ".join(map(str, amended.not_listed[:_SHOWN]))
-        more = ", …" if len(amended.not_listed) > _SHOWN else ""
-        found = counted(len(amended.not_listed), "number")
-        call.notify(
-            f"{found} to remove {'is' if len(amended.not_listed) == 1 else 'are'} not listed: line {lines}{more}"
-        )
+    check_rows(len(plan.after))
+    for name in TEXT_COLUMNS:
+        check_texts(name, plan.distinct_texts(name))
+    if plan.not_listed and call.notify is not None:
+        lines = ", ".join(map(str, plan.not_listed[:_SHOWN]))
+        more = ", …" if len(plan.not_listed) > _SHOWN else ""
+        found = counted(len(plan.not_listed), "number")
+        call.notify(f"{found} to remove {'is' if len(plan.not_listed) == 1 else 'are'} not listed: line {lines}{more}")
     return Draft(
-        before=before,
-        lawful_before=lawful_before,
-        following=amended.following,
-        column=cells.column,
+        plan=plan,
+        current=current,
+        has_snapshot=has_snapshot,
+        column=column,
         form=form,
         invalid=tuple(rejects),
-        blank=cells.blank,
+        blank=blank,
         widest=widest,
         last_entry=last_entry,
         now_ms=now_ms,
         feed_scope=declared_scope if call.edit == "remove" else chosen.feed,
-        already_listed=amended.already_listed,
-        extended=amended.extended,
-        not_listed=len(amended.not_listed),
     )
 
 
@@ -201,7 +197,7 @@ def content_of(draft: Draft) -> str:
     It is the same whenever the draft is made and in whatever order the list is, so new ids and the moment at which new
     entries begin are left out.
     """
-    changes = difference(draft.before, draft.following.rows)
+    changes = draft.plan.changes
     sha = hashlib.sha256()
     _hash(sha, np.sort(changes.removed.entry))
     for part in (changes.added, changes.changed_new):
@@ -220,56 +216,54 @@ def _hash(sha: "hashlib._Hash", *columns: Int64s) -> None:
         sha.update(np.ascontiguousarray(column).data)
 
 
-def _amended(
+def _planned(
     call: ListCall,
-    before: Rows,
     rows: ListRows,
+    current: CurrentList,
     *,
     protected: Int64s,
     last_entry: int,
     published_entry: int,
     now_ms: int,
     published_ms: int,
-) -> tuple[Amended, Rows]:
-    """The next release, and the current one without protected numbers."""
-    lawful, lawful_entry, concerned = cut_release(before, protected, last_entry=last_entry)
+) -> Plan:
+    """What the list makes of the current release."""
+    before = current.layers
     if call.edit == "remove":
-        # First what is asked for: a number that is listed and protected since is on the list that people see.
-        amended = without(
+        plan = plan_removed(
             before,
             rows,
+            protected=protected,
             now_ms=now_ms,
             last_entry=last_entry,
             issuer=call.defaults.issuer,
             allow_empty=call.allow_empty,
         )
-        left, left_entry, concerned = cut_release(amended.following.rows, protected, last_entry=last_entry)
-        _say_protected(call, concerned)
-        return replace(amended, following=replace(amended.following, rows=left, last_entry=left_entry)), lawful
-    _say_protected(call, concerned)
-    if call.edit == "replace":
-        following = plan_release(
-            lawful,
+    elif call.edit == "replace":
+        plan = plan_whole(
+            before,
             rows,
+            protected=protected,
             now_ms=now_ms,
-            last_entry=lawful_entry,
+            last_entry=last_entry,
             defaults=call.defaults,
             published_entry=published_entry,
         )
-        return Amended(following), lawful
-    if call.until_ms != FOREVER_MS:
-        until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
-        rows = replace(rows, until=np.where(until == FOREVER_MS, call.until_ms, until))
-    amended = with_added(
-        lawful,
-        rows,
-        now_ms=now_ms,
-        last_entry=lawful_entry,
-        defaults=call.defaults,
-        published_ms=published_ms,
-        published_entry=published_entry,
-    )
-    return amended, lawful
+    else:
+        if call.until_ms != FOREVER_MS:
+            until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
+            rows = replace(rows, until=np.where(until == FOREVER_MS, call.until_ms, until))
+        plan = plan_added(
+            before,
+            rows,
+            protected=protected,
+            now_ms=now_ms,
+            last_entry=last_entry,
+            defaults=call.defaults,
+            published_ms=published_ms,
+            published_entry=published_entry,
+        )
+    return replace(plan, texts_before=None if current.tree is None else current.tree.texts)
 
 
 def _say_protected(call: ListCall, count: int) -> None:
@@ -282,9 +276,21 @@ def _say_protected(call: ListCall, count: int) -> None:
         )
 
 
+def _say_renumbered(call: ListCall, plan: Plan, last_entry: int) -> None:
+    """Say how many new entries stand in the place of one of another issuer, number for number."""
+    count = _renumbered(plan.lawful_old, plan.new, last_entry)
+    if count:
+        _say(
+            call,
+            f"{counted(count, 'entry', 'entries')} with a new id, because the list names another issuer for the "
+            "number than the current release: recipients see one entry end and another begin. If that is not meant, "
+            "name the same issuer: --issuer (issuer=), or the list's column",
+        )
+
+
 def _renumbered(before: Rows, after: Rows, last_entry: int) -> int:
     """How many new entries stand in the place of one of another issuer, number for number."""
-    new = np.flatnonzero(after.entry > last_entry)
+    new = np.flatnonzero(after.entry > last_entry) if len(before) else np.empty(0, np.intp)
     place = np.searchsorted(before.number, after.number[new])
     inside = place < len(before)
     new, place = new[inside], place[inside]

@@ -31,6 +31,8 @@ from blocklist_sdk.publisher.keys import (
 from blocklist_sdk.publisher.published_before import PublishedBefore
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.scopes import declared_scope, feed_scopes
+from blocklist_sdk.publisher.working_copy import FOLDER as WORKING
+from blocklist_sdk.publisher.working_copy import WorkingCopies
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH
 from blocklist_sdk.release.protected import read_protected, write_protected
@@ -74,6 +76,7 @@ class PublisherFolder:
             publisher.json   settings, and the highest release and entry id of each feed
             retired.json     when files were dropped that wait to be deleted
             refused.json     which list the guard refused last, by feed
+            working/         the current lists, mapped: made anew from the repository where they are missing
             lock
 
     Attributes:
@@ -124,6 +127,10 @@ class PublisherFolder:
             except StorageFailed as error:
                 # The change is published; old files that stay a while longer do no harm.
                 log.error("old files are not deleted until the next run: %s", error)
+
+    def working_copies(self, feed: str) -> WorkingCopies:
+        """The working copies of a feed's releases."""
+        return WorkingCopies(self.directory / WORKING / feed)
 
     def protected(self, repository: Repository) -> Int64s:
         """The protected numbers, ascending."""

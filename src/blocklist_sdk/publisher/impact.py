@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import mask
-from blocklist_sdk.numbers.reach import country_codes, range_text, reach
+from blocklist_sdk.numbers.reach import country_codes, range_text
 from blocklist_sdk.numbers.reference import metadata_of
 from blocklist_sdk.publisher.results import ReleaseImpact, SurprisingChange
 from blocklist_sdk.records import Tally
 from blocklist_sdk.release.blocking import BlockingChange
-from blocklist_sdk.release.merge import Difference, difference
+from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s, Positions, Rows, entry_at
 from blocklist_sdk.release.tallies import count_by, tallies
@@ -33,11 +33,12 @@ _ORDER: Final[tuple[Why, ...]] = ("wide", "level", "unblocked", "foreign", "chan
 
 
 def impact_of(
-    old: Rows,
-    new: Rows,
+    changes: Difference,
     change: BlockingChange,
     *,
     feed: str,
+    rows: tuple[int, int],
+    reaches: tuple[int, int],
     before: int | None,
     serial: int,
     era: int,
@@ -49,10 +50,11 @@ def impact_of(
     """What a release would change.
 
     Args:
-        old: the current release; empty before the first.
-        new: the release.
+        changes: how it differs from the current one.
         change: what it would change of what is blocked.
         feed: the feed's name.
+        rows: how many rows the current release has, and how many this one.
+        reaches: how many numbers the current release covers, and how many this one.
         before: the serial of the current release; None before the first.
         serial: the serial that the release would get.
         era: the feed's era.
@@ -61,17 +63,16 @@ def impact_of(
         refusals: why the guard would refuse it.
         ended: how many entries of the current release have ended since it was published.
     """
-    changes = difference(old, new)
     removed, added, changed = (
-        count_by(rows.category) for rows in (changes.removed, changes.added, changes.changed_new)
+        count_by(part.category) for part in (changes.removed, changes.added, changes.changed_new)
     )
     return ReleaseImpact(
         feed=feed,
         before=before,
         after=serial,
         era=era,
-        rows_before=len(old),
-        rows_after=len(new),
+        rows_before=rows[0],
+        rows_after=rows[1],
         total=Tally(added.total(), removed.total(), changed.total()),
         by_category=tallies(added, removed, changed),
         blocked_before=change.before,
@@ -79,10 +80,10 @@ def impact_of(
         ended=ended,
         unblocked=change.removed,
         newly_blocked=change.added,
-        reach_before=reach(old.number, old.last),
-        reach_after=reach(new.number, new.last),
+        reach_before=reaches[0],
+        reach_after=reaches[1],
         invalid=invalid,
-        surprising=_surprising(change, _Pairs.of(changes), feed=feed, region=region),
+        surprising=surprising_changes(changes, change, feed=feed, region=region),
         refusals=refusals,
     )
 
@@ -161,10 +162,18 @@ class _Pairs:
         )
 
 
-def _surprising(
-    change: BlockingChange, pairs: _Pairs, *, feed: str, region: str | None
+def surprising_changes(
+    changes: Difference, change: BlockingChange, *, feed: str, region: str | None
 ) -> tuple[SurprisingChange, ...]:
-    """The most surprising changes, by reason; the reasons take turns until there are enough."""
+    """The most surprising changes, by reason; the reasons take turns until there are enough.
+
+    Args:
+        changes: how two lists differ.
+        change: what that changes of what is blocked.
+        feed: the feed's name.
+        region: the region in which numbers were read.
+    """
+    pairs = _Pairs.of(changes)
     old, new = pairs.old_rows, pairs.new_rows
     in_old, in_new = pairs.old != _NONE, pairs.new != _NONE
 

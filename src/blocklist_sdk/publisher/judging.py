@@ -1,15 +1,18 @@
 """What the publisher's guard is asked: which moments count, and whether the clock may be wrong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Self
 
 from blocklist_sdk import times
-from blocklist_sdk.publisher.drafts import Draft
 from blocklist_sdk.publisher.folder import PublisherFolder
 from blocklist_sdk.publisher.guard import HORIZONS_MS, MONTH_MS, PublisherGuard
+from blocklist_sdk.publisher.plans import Plan
+from blocklist_sdk.publisher.windows import ending_between, growing
 from blocklist_sdk.release.blocking import BlockingChange, blocking_change, ended_between
 from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.published import AHEAD_MAX, seconds_behind
 from blocklist_sdk.texts import counted
 
@@ -82,32 +85,46 @@ class Judgement:
     notice: str | None
 
 
-def judge(draft: Draft, index: FeedIndex | None, moments: Moments, *, guard: PublisherGuard) -> Judgement:
-    """Judge a draft.
+def judge(
+    plan: Plan, index: FeedIndex | None, moments: Moments, *, guard: PublisherGuard, exactly: bool = False
+) -> Judgement:
+    """Judge a release that is planned.
+
+    What it changes is judged by the rows that decide about that. How much is blocked in all is counted no further than
+    it takes to let the release pass.
 
     Ends that have passed are no removals: a sixth of a list may end each month. If the clock is wrong, they have not
     passed, and whoever compares lists cannot see it. So many of them are said; and where none of the blocks is left,
     more than a month after the release, there is nothing to compare with, and a person has to look at the clock.
 
     Args:
-        draft: the draft.
+        plan: the release.
         index: that of the current release; None before the first.
         moments: its moments.
         guard: the limits.
+        exactly: whether what is blocked in all is counted to the end, for people; so it is where the guard refuses.
     """
     published_ms = None if index is None else times.to_ms(index.published_at)
-    change = blocking_change(
-        draft.lawful_before,
-        draft.following.rows,
+    compare = partial(
+        blocking_change,
         now_ms=moments.judged_ms,
         horizons_ms=HORIZONS_MS,
         old_published_ms=published_ms,
         new_published_ms=times.to_ms(moments.published),
     )
+    # Until the moment of a release has come, a row that is in both may have begun in one of them alone.
+    if times.to_ms(moments.published) > moments.judged_ms:
+        change = compare(plan.lawful.whole(), plan.after.whole())
+    else:
+        change = compare(plan.lawful_old, plan.new)
+        for part in () if plan.is_whole else growing(plan.lawful):
+            if not exactly and not guard.refusals(change):
+                break
+            change = _of_all(change, compare(part, part))
     refusals = guard.refusals(change)
     if index is None or published_ms is None:
         return Judgement(change, refusals, 0, None)
-    ended, blocked = ended_between(draft.lawful_before, since_ms=published_ms, now_ms=moments.judged_ms)
+    ended, blocked = _ended(plan.lawful, since_ms=published_ms, now_ms=moments.judged_ms, guard=guard)
     notice = None
     if guard.is_too_much_removed(ended, blocked):
         now = times.iso(times.from_ms(moments.judged_ms))
@@ -115,7 +132,33 @@ def judge(draft: Draft, index: FeedIndex | None, moments: Moments, *, guard: Pub
             f"{ended:,} of {counted(blocked, 'block')} of release {index.serial} have ended by now, {now} by this "
             "machine's clock: if that is not so, set the clock right"
         )
-        if change.before == 0 and moments.judged_ms - published_ms > MONTH_MS:
+        is_left = change.before > 0 or any(compare(part, part).before for part in growing(plan.lawful))
+        if not is_left and moments.judged_ms - published_ms > MONTH_MS:
             refusals = (*refusals, f"{notice}; nothing that the release blocked is left to compare the list with")
             notice = None
     return Judgement(change, refusals, ended, notice)
+
+
+def _of_all(change: BlockingChange, counts: BlockingChange) -> BlockingChange:
+    """A change of a part of a list, with what more of the list blocks."""
+    return replace(
+        change,
+        before=counts.before,
+        after=counts.before + change.after - change.before,
+        single_before=counts.single_before,
+    )
+
+
+def _ended(lawful: LayeredRows, *, since_ms: int, now_ms: int, guard: PublisherGuard) -> tuple[int, int]:
+    """How many blocks of one moment have ended by another, and how many there were.
+
+    The latter are counted no further than it takes to find the former few.
+    """
+    ended, blocked = ended_between(
+        ending_between(lawful, after_ms=since_ms, until_ms=now_ms), since_ms=since_ms, now_ms=now_ms
+    )
+    for part in growing(lawful):
+        if not guard.is_too_much_removed(ended, blocked):
+            break
+        _, blocked = ended_between(part, since_ms=since_ms, now_ms=now_ms)
+    return ended, blocked

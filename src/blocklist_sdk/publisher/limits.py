@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, ListRows
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.limits import (
     DISTINCT_TEXTS_MAX,
     ENTRIES_PER_NUMBER_MAX,
     RANGE_DEPTH_MAX,
     ROWS_MAX,
+    Peak,
     depth_of_ranges,
     entries_per_number,
 )
@@ -49,14 +51,14 @@ def check_list(rows: ListRows) -> None:
             )
 
 
-def reject_never_in_force(rows: ListRows, before: Rows, *, now_ms: int) -> tuple[ListRows, list[Reject]]:
+def reject_never_in_force(rows: ListRows, before: LayeredRows, *, now_ms: int) -> tuple[ListRows, list[Reject]]:
     """Divide rows into those that are or will be in force, and rejects: an end in the past without a beginning.
 
     A row without a `since` begins with the release, unless the current release has its entry: then it ends that.
 
     Args:
         rows: the rows of a list.
-        before: the rows of the current release.
+        before: the current release.
         now_ms: the moment of the release, milliseconds since 1970 UTC.
     """
     if rows.until is None:
@@ -68,10 +70,8 @@ def reject_never_in_force(rows: ListRows, before: Rows, *, now_ms: int) -> tuple
     if not len(at):
         return rows, []
     begun: dict[tuple[int, int], int] = {}
-    known = np.isin(before.number, rows.number[at])
-    for number, last, since in zip(
-        before.number[known].tolist(), before.last[known].tolist(), before.since[known].tolist(), strict=True
-    ):
+    known = before.near(rows.number[at], rows.number[at])
+    for number, last, since in zip(known.number.tolist(), known.last.tolist(), known.since.tolist(), strict=True):
         begun[number, last] = min(since, begun.get((number, last), since))
     never = [
         i
@@ -86,18 +86,20 @@ def reject_never_in_force(rows: ListRows, before: Rows, *, now_ms: int) -> tuple
     return rows.take(keep), rejects
 
 
-def check_release(following: Rows, rows: ListRows) -> None:
-    """Check the planned rows of a release.
+def check_part(following: Rows, rows: ListRows) -> None:
+    """Check planned rows of a release.
 
     Args:
-        following: the release.
+        following: the release; or all its rows of the numbers that change, and all its ranges.
         rows: the list that led to it, for its lines.
 
     Raises:
-        InvalidInput: a number has too many entries, ranges overlap too deep, an entry ends before it begins, or there
-            are too many rows or texts, with those of the current release.
+        InvalidInput: a number has too many entries, ranges overlap too deep, or an entry ends before it begins, with
+            those of the current release.
     """
-    most = entries_per_number(following.number, following.last)
+    number, ahead = following.number, ENTRIES_PER_NUMBER_MAX
+    is_crowded = len(number) > ahead and bool((number[ahead:] == number[:-ahead]).any())
+    most = entries_per_number(number, following.last) if is_crowded else Peak(0, 0)
     if most.count > ENTRIES_PER_NUMBER_MAX:
         raise InvalidInput(
             f"{mask(f'+{most.number}')} would have {most.count:,} entries, and a number may have at most "
@@ -106,10 +108,10 @@ def check_release(following: Rows, rows: ListRows) -> None:
         )
     deepest = depth_of_ranges(following.number, following.last)
     if deepest.count > RANGE_DEPTH_MAX:
-        number = deepest.number
-        covers = _line_of(rows, lambda: (rows.number <= number) & (rows.last >= number) & (rows.last > rows.number))
+        inside = deepest.number
+        covers = _line_of(rows, lambda: (rows.number <= inside) & (rows.last >= inside) & (rows.last > rows.number))
         raise InvalidInput(
-            f"{deepest.count:,} ranges would cover {mask(f'+{number}')}, and at most {RANGE_DEPTH_MAX} may{covers}. "
+            f"{deepest.count:,} ranges would cover {mask(f'+{inside}')}, and at most {RANGE_DEPTH_MAX} may{covers}. "
             f"{_NOTHING}. Merge ranges that overlap."
         )
     ends = np.flatnonzero(following.until <= following.since)
@@ -117,18 +119,32 @@ def check_release(following: Rows, rows: ListRows) -> None:
         first, last = int(following.number[ends[0]]), int(following.last[ends[0]])
         line = _line_of(rows, lambda: (rows.number == first) & (rows.last == last))
         raise InvalidInput(f"the entry of {_shown(first, last)} would end before it begins{line}. {_NOTHING}.")
-    if len(following) > ROWS_MAX:
+
+
+def check_rows(count: int) -> None:
+    """Check how many rows a release would have.
+
+    Raises:
+        InvalidInput: there are too many, with those of the current release.
+    """
+    if count > ROWS_MAX:
         raise InvalidInput(
-            f"the release would have {len(following):,} rows, and may have at most {ROWS_MAX:,}. {_NOTHING}. Publish "
+            f"the release would have {count:,} rows, and may have at most {ROWS_MAX:,}. {_NOTHING}. Publish "
             "ranges, or several feeds."
         )
-    for name in TEXT_COLUMNS:
-        count = len(getattr(following, name).values)
-        if count > DISTINCT_TEXTS_MAX:
-            raise InvalidInput(
-                f"the column {name!r} would have {count:,} distinct texts, and may have at most "
-                f"{DISTINCT_TEXTS_MAX:,}. {_NOTHING}. Check which column of the list it is."
-            )
+
+
+def check_texts(name: str, count: int) -> None:
+    """Check how many distinct texts a column of a release would have.
+
+    Raises:
+        InvalidInput: there are too many, with those of the current release.
+    """
+    if count > DISTINCT_TEXTS_MAX:
+        raise InvalidInput(
+            f"the column {name!r} would have {count:,} distinct texts, and may have at most "
+            f"{DISTINCT_TEXTS_MAX:,}. {_NOTHING}. Check which column of the list it is."
+        )
 
 
 def _line_of(rows: ListRows, which: Callable[[], NDArray[np.bool_]]) -> str:

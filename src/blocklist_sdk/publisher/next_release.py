@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
+from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts, code_type
 
 Positions = NDArray[np.intp]
 
@@ -67,25 +67,55 @@ class ListRows:
     def __len__(self) -> int:
         return len(self.number)
 
+    def with_last(self, last: Int64s) -> "ListRows":
+        """The same rows with other range ends; shares the array with `number` where none is a range."""
+        return replace(self, last=self.number if np.array_equal(last, self.number) else last)
+
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "ListRows":
         """Some rows, by position or by mask, in that order."""
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        taken: dict[str, Any] = {
-            name: column.take(index) if isinstance(column, Texts) else column[index]
-            for name, column in columns.items()
-            if column is not None
-        }
-        return ListRows(**taken)
+        taken: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if column is not None and not (field.name == "last" and column is self.number):
+                taken[field.name] = column.take(index) if isinstance(column, Texts) else column[index]
+        return ListRows(**{"last": taken["number"], **taken})
 
     def with_rows(self, others: "ListRows") -> "ListRows":
         """These rows, then others with the same columns."""
-        joined: dict[str, Any] = {}
-        for field in fields(self):
-            column, other = getattr(self, field.name), getattr(others, field.name)
-            if column is not None:
-                is_text = isinstance(column, Texts)
-                joined[field.name] = column.with_texts(other) if is_text else np.concatenate((column, other))
-        return ListRows(**joined)
+        return joined_list([self, others])
+
+
+def joined_list(parts: list[ListRows]) -> ListRows:
+    """The parts of a list as one; all that have rows have the same columns. The parts are given up on the way."""
+    has_rows = [part for part in parts if len(part)] or parts[-1:]
+    parts.clear()
+    if len(has_rows) == 1:
+        return has_rows[0]
+    columns = [field.name for field in fields(ListRows) if getattr(has_rows[0], field.name) is not None]
+    pending = [{name: getattr(part, name) for name in columns} for part in has_rows]
+    has_ranges = any(part.last is not part.number for part in has_rows)
+    has_rows.clear()
+    joined: dict[str, Any] = {}
+    for name in columns:
+        if name == "last" and not has_ranges:
+            continue
+        found = [part.pop(name) if name != "number" or not has_ranges else part[name] for part in pending]
+        joined[name] = _joined_texts(found) if isinstance(found[0], Texts) else np.concatenate(found)
+        if not has_ranges and name == "number":
+            for part in pending:
+                part.pop("last")
+    return ListRows(**{"last": joined["number"], **joined})
+
+
+def _joined_texts(parts: Sequence[Texts]) -> Texts:
+    """The parts of a text column as one, with narrow codes on the way."""
+    place: dict[str, int] = {}
+    for part in parts:
+        for value in part.values:
+            place.setdefault(value, len(place))
+    narrow = code_type(len(place))
+    codes = [np.array([place[value] for value in part.values] or [0], narrow)[part.codes] for part in parts]
+    return Texts.encode(np.concatenate(codes), list(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +205,25 @@ def plan_release(
     )
 
 
+def in_order(list_rows: ListRows) -> ListRows:
+    """The rows in an order that depends on their contents alone, but for their lines."""
+    order = _order(list_rows.number, [*_sort_columns(list_rows), list_rows.line])
+    return list_rows if order is None else list_rows.take(order)
+
+
 def distinct_rows(list_rows: ListRows) -> ListRows:
     """The rows, each once, in an order that depends on their contents alone."""
-    order = _order(list_rows.number, [*_sort_columns(list_rows), list_rows.line])
-    ordered = list_rows if order is None else list_rows.take(order)
-    columns = [ordered.number, *_sort_columns(ordered)]
-    repeats = np.zeros(len(ordered), bool)
-    repeats[1:] = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
-    return ordered.take(~repeats) if repeats.any() else ordered
+    ordered = in_order(list_rows)
+    repeats = ordered.number[1:] == ordered.number[:-1]
+    if not repeats.any():
+        return ordered
+    at = np.flatnonzero(repeats)
+    again = np.logical_and.reduce([column[at + 1] == column[at] for column in _sort_columns(ordered)])
+    if not again.any():
+        return ordered
+    stays = np.ones(len(ordered), np.bool_)
+    stays[at[again] + 1] = False
+    return ordered.take(stays)
 
 
 def _sort_columns(list_rows: ListRows) -> list[NDArray[np.integer]]:
@@ -198,17 +239,24 @@ def _order(number: Int64s, rest: Sequence[NDArray[np.integer]]) -> Positions | N
 
     Only rows of the same number are sorted by the rest.
     """
-    order: Positions = np.arange(len(number))
-    step = np.diff(number)
-    if bool((step < 0).any()):
-        order = np.argsort(number, kind="stable")
-        step = np.diff(number[order])
-    tied = np.zeros(len(number), bool)
-    tied[1:] |= step == 0
-    tied[:-1] |= step == 0
-    some = order[tied]
-    order[tied] = some[np.lexsort([column[some] for column in reversed((number, *rest))])]
-    return None if np.array_equal(order, np.arange(len(number))) else order
+    is_ascending = not bool((number[1:] < number[:-1]).any())
+    order: Positions | None = None if is_ascending else np.argsort(number, kind="stable")
+    ordered = number if order is None else number[order]
+    is_same = ordered[1:] == ordered[:-1]
+    del ordered
+    tied = np.zeros(len(number), np.bool_)
+    tied[1:] |= is_same
+    tied[:-1] |= is_same
+    at = np.flatnonzero(tied)
+    if not len(at):
+        return order
+    some = at if order is None else order[at]
+    again = some[np.lexsort([column[some] for column in reversed((number, *rest))])]
+    if order is None and np.array_equal(again, some):
+        return None
+    order = np.arange(len(number)) if order is None else order
+    order[at] = again
+    return order
 
 
 def _match_by_entry(

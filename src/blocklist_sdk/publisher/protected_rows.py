@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk.publisher.next_release import NO_ENTRY, ListRows
+from blocklist_sdk.release.layers import LayeredRows
+from blocklist_sdk.release.merge import Delta, keys_of
 from blocklist_sdk.release.protected import covers, cut_around
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tables.rejects import Reject
 
 _PROTECTED: Final = "a protected number, which no feed may list"
@@ -45,7 +47,7 @@ def cut_list(rows: ListRows, protected: Int64s) -> tuple[ListRows, list[Reject],
     return rows.take(~hit).with_rows(pieces), rejects, len(concerned) - len(gone)
 
 
-def cut_release(rows: Rows, protected: Int64s, *, last_entry: int) -> tuple[Rows, int, int]:
+def cut_layers(rows: LayeredRows, protected: Int64s, *, last_entry: int) -> tuple[LayeredRows, int, int]:
     """A release without numbers that were protected after they were listed.
 
     Args:
@@ -57,11 +59,13 @@ def cut_release(rows: Rows, protected: Int64s, *, last_entry: int) -> tuple[Rows
         The release, with ranges cut around protected numbers into entries with new ids, and all else as it was; the
         highest entry id given out then; and how many entries are gone or cut.
     """
-    hit = covers(rows.number, rows.last, protected)
+    near = rows.around(protected, protected)
+    hit = covers(near.number, near.last, protected)
     if not hit.any():
         return rows, last_entry, 0
-    concerned = rows.take(hit)
+    concerned = near.take(hit)
     at, first, last = cut_around(concerned.number, concerned.last, protected)
     entry = last_entry + 1 + np.arange(len(at))
     pieces = replace(concerned.take(at), number=first, entry=entry).with_last(last)
-    return rows.take(~hit).with_rows(pieces).sort(), last_entry + len(at), len(concerned)
+    after, _ = rows.applied(Delta(pieces.sort(), keys_of(concerned)))
+    return after, last_entry + len(at), len(concerned)

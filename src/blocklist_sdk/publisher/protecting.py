@@ -1,9 +1,11 @@
 """The protected numbers of a publisher's folder: planned changes, and signed ones."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
+
+import numpy as np
 
 from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.publisher.arguments import check_list
@@ -21,6 +23,7 @@ from blocklist_sdk.publisher.results import ProtectionResult
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.release.names import PROTECTED_PATH
 from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
+from blocklist_sdk.release.rows import Rows
 
 Numbers = Path | BinaryIO | Iterable[str]
 """Numbers as `Publisher.protect` takes them."""
@@ -90,7 +93,9 @@ def _result(
     concerned = sorted({*done.add, *done.remove})
     listed: dict[str, tuple[int, ...]] = {}
     if concerned:
-        listed = {feed: listed_among(SignedFeed.find(repository, feed).rows(), concerned) for feed in repository.feeds}
+        listed = {
+            feed: listed_among(_rows_of(folder, repository, feed, concerned), concerned) for feed in repository.feeds
+        }
     result = ProtectionResult(
         protected=len(after),
         added=done.add,
@@ -99,6 +104,12 @@ def _result(
         refusals=change.refusals(current),
     )
     return result, document
+
+
+def _rows_of(folder: PublisherFolder, repository: Repository, feed: str, numbers: Sequence[int]) -> Rows:
+    """The rows of a feed's current release that may cover some numbers, which ascend."""
+    signed_feed, wanted = SignedFeed.find(repository, feed, copies=folder.working_copies), np.array(numbers, np.int64)
+    return signed_feed.verified(signed_feed.current(), wanted).layers.around(wanted, wanted)
 
 
 def _difference(current: frozenset[int], wanted: frozenset[int]) -> ProtectionChange:

@@ -61,6 +61,7 @@ class Publisher:
             publisher.json   settings, and the highest release and entry id of each feed
             retired.json     when files were dropped that wait to be deleted
             refused.json     which list the guard refused last, by feed
+            working/         the current lists, mapped: made anew from the repository where they are missing
             proposal.json    what the holders have to sign, in a folder that `begin` has begun
             lock
 
@@ -594,8 +595,8 @@ class Publisher:
     def snapshot(self, feed: str) -> SnapshotResult:
         """Write the snapshot of a feed's current release anew, and sign it; the release stays what it is.
 
-        Every release has one. This is for a snapshot that was damaged or lost, while an earlier one and the deltas
-        since lead to the same list.
+        For a snapshot that was damaged or lost, while an earlier one and the deltas since lead to the same list; and
+        for a release that has none of its own, before many newcomers come.
 
         Args:
             feed: the feed's name.

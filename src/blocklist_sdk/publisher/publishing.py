@@ -10,14 +10,17 @@
    number; a range is cut around it, and so is what the current release has of it (`protected_rows`).
 5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
    (`rejects`). Refuse one with a pattern that covers too many numbers (`wide`).
-6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
-   from the current release what the list does not give (`next_release.plan_release`). :meth:`Publisher.add` and
-   :meth:`Publisher.remove` plan the current release with some entries more, or fewer (`amendments`).
+6. Plan the release, as what it changes of the current one (`plans`), whose rows are mapped from a working copy beside
+   the repository (`working_copy`). Of a whole list: find for each row the entry that it was in the current release,
+   give new rows new ids, and take from the current release what the list does not give (`next_release.plan_release`).
+   :meth:`Publisher.add` and :meth:`Publisher.remove` plan the current release with some entries more, or fewer
+   (`amendments`), from the rows of these numbers.
 7. Judge what ceases and begins to be blocked (`judging`, `release.blocking`), and refuse it if that is more than a
    mistake of a person may do, unless the same was refused before and is accepted now (`guard`, `refused_lists`). Then
    the caller may review what the release puts and removes, as an exchange does against its audit trail.
-8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`). Before
-   that, the highest entry id that is given out is stored outside the repository, in case an older copy of it is ever
+8. Write the delta and, of releases that change much and of one in thirty (`offer`), the snapshot; read them back, and
+   compare the digests (`signed_feed.SignedFeed.add_release`). Write the working copy of the release. Before it is
+   signed, the highest entry id that is given out is stored outside the repository, in case an older copy of it is ever
    brought back (`published_before`, `older_copy`).
 9. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
    role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
@@ -36,7 +39,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from blocklist_sdk.errors import InvalidInput, Refused, StorageFailed
-from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.places import resolved
 from blocklist_sdk.publisher.arguments import check_moment, check_outside, check_path
 from blocklist_sdk.publisher.drafts import Draft, content_of, draft_release
@@ -51,9 +53,10 @@ from blocklist_sdk.publisher.refused_lists import remember_refused, require_refu
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.results import ReleaseImpact, ReleaseResult
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.publisher.windows import reach_of
 from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.index import FeedIndex
-from blocklist_sdk.release.merge import Delta, Difference, delta_between
+from blocklist_sdk.release.merge import Delta
 from blocklist_sdk.tables.rejects import Reject, write_rejects
 
 _ACCEPT: Final = "If all of this is right, publish the same once more with accept=True, or --accept."
@@ -112,14 +115,15 @@ def publish_list(
         )
         _judge(folder, call, draft, signed_feed, moments=moments, region=region, guard=guard, accept=accept)
         if review is not None:
-            review(delta_between(draft.before, draft.following.rows))
+            review(draft.plan.changes.delta())
         _check_audit(call, signed_feed, audit)
         rejects_path = _write_rejects(folder, draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
         # Before recipients can see the release: a run that is killed in between leaves out some ids, and repeats none.
-        given_out = PublishedBefore(last_entry=draft.following.last_entry)
-        index, changes = signed_feed.add_release(
-            draft.before,
-            draft.following,
+        given_out = PublishedBefore(last_entry=draft.plan.last_entry)
+        index, outside = signed_feed.add_release(
+            draft.plan,
+            draft.current,
+            has_snapshot=draft.has_snapshot,
             published_at=moments.published,
             region=region,
             scope=draft.feed_scope,
@@ -128,7 +132,7 @@ def publish_list(
         )
         remember_release(folder, feed, PublishedBefore.of(index, signed_feed.era))
     seconds = time.monotonic() - started
-    return _result(feed, draft, index, changes, era=signed_feed.era, rejects_path=rejects_path, seconds=seconds)
+    return _result(feed, draft, index, outside=outside, era=signed_feed.era, rejects_path=rejects_path, seconds=seconds)
 
 
 def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: PublisherGuard) -> ReleaseImpact:
@@ -141,7 +145,7 @@ def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: P
     signed_feed = _found(folder, call, repository, feed)
     moments = Moments.of(folder, None, signed_feed.index)
     draft = _drafted(folder, call, repository, signed_feed, moments=moments, keep_rejects=lambda _: None)
-    judgement = judge(draft, signed_feed.index, moments, guard=guard)
+    judgement = judge(draft.plan, signed_feed.index, moments, guard=guard, exactly=True)
     if not _is_judged(call, draft):
         judgement = replace(judgement, refusals=())
     return _impact(draft, judgement, signed_feed, region=folder.region(call.region, signed_feed.index))
@@ -149,7 +153,7 @@ def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: P
 
 def _found(folder: PublisherFolder, call: ListCall, repository: Repository, feed: str) -> SignedFeed:
     """The feed, and a word to the caller if the repository is an older copy."""
-    signed_feed = SignedFeed.find(repository, feed, memory=folder.published_before)
+    signed_feed = SignedFeed.find(repository, feed, memory=folder.published_before, copies=folder.working_copies)
     notice = older_copy(signed_feed, folder.directory)
     if notice is not None:
         (call.notify or log.warning)(notice)
@@ -202,7 +206,7 @@ def _judge(
         return
     if guard == PublisherGuard.off() or not _is_judged(call, draft):
         return
-    judgement = judge(draft, signed_feed.index, moments, guard=guard)
+    judgement = judge(draft.plan, signed_feed.index, moments, guard=guard)
     if judgement.notice is not None:
         (call.notify or log.warning)(judgement.notice)
     if judgement.refusals:
@@ -232,15 +236,17 @@ def _check_audit(call: ListCall, signed_feed: SignedFeed, audit: AuditHead | Non
 
 def _is_judged(call: ListCall, draft: Draft) -> bool:
     """Whether the guard is asked: not on the first list, nor on one that is empty on purpose."""
-    return len(draft.before) > 0 and not (call.allow_empty and not len(draft.following.rows))
+    return len(draft.plan.before) > 0 and not (call.allow_empty and not len(draft.plan.after))
 
 
 def _impact(draft: Draft, judgement: Judgement, signed_feed: SignedFeed, *, region: str | None) -> ReleaseImpact:
+    plan = draft.plan
     return impact_of(
-        draft.before,
-        draft.following.rows,
+        plan.changes,
         judgement.change,
         feed=signed_feed.name,
+        rows=(len(plan.before), len(plan.after)),
+        reaches=(reach_of(plan.before), reach_of(plan.after)),
         before=None if signed_feed.index is None else signed_feed.index.serial,
         serial=signed_feed.next_serial,
         era=signed_feed.era,
@@ -255,13 +261,13 @@ def _result(
     feed: str,
     draft: Draft,
     index: FeedIndex,
-    changes: Difference,
     *,
+    outside: int,
     era: int,
     rejects_path: Path | None,
     seconds: float,
 ) -> ReleaseResult:
-    rows = draft.following.rows
+    plan, changes = draft.plan, draft.plan.changes
     snapshot, delta = index.current.snapshot, index.current.delta
     return ReleaseResult(
         feed=feed,
@@ -273,18 +279,18 @@ def _result(
         removed=len(changes.removed),
         changed=len(changes.changed_new),
         invalid=len(draft.invalid),
-        reach=reach(rows.number, rows.last),
+        reach=reach_of(plan.after, outside=outside),
         widest=draft.widest,
-        duplicates=draft.following.duplicates,
+        duplicates=plan.duplicates,
         blank=draft.blank,
         rejects_path=rejects_path,
-        snapshot_bytes=snapshot.length if snapshot else 0,
+        snapshot_bytes=snapshot.length if snapshot else None,
         delta_bytes=delta.length if delta else None,
         digest=index.digest,
         seconds=seconds,
-        already_listed=draft.already_listed,
-        extended=draft.extended,
-        not_listed=draft.not_listed,
+        already_listed=plan.already_listed,
+        extended=plan.extended,
+        not_listed=len(plan.not_listed),
         era=era,
     )
 

@@ -7,6 +7,7 @@ from tuf.api.metadata import Targets
 from blocklist_sdk.disk import staged, storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import write_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef, Release
 from blocklist_sdk.release.names import index_path, snapshot_path
@@ -30,9 +31,10 @@ def restarted_feed(feed: SignedFeed, *, now: datetime) -> Targets:
     folder = feed.repository.folder(feed.name)
     with storage(folder), staged(folder) as snapshot_file:
         rows = feed.rows()
+        made = digest(rows)
         write_snapshot(rows, snapshot_file)
         snapshot = FileRef(path=snapshot_path(feed.name, 1), length=snapshot_file.stat().st_size)
-        release = Release(serial=1, published_at=now, rows=len(rows), digest=before.digest, snapshot=snapshot)
+        release = Release(serial=1, published_at=now, rows=len(rows), digest=made, snapshot=snapshot)
         index = FeedIndex(
             feed=feed.name,
             region=before.region,
@@ -40,7 +42,7 @@ def restarted_feed(feed: SignedFeed, *, now: datetime) -> Targets:
             serial=1,
             published_at=now,
             rows=len(rows),
-            digest=before.digest,
+            digest=made,
             last_entry=feed.last_entry,
             releases=(release,),
             audit=before.audit,

@@ -43,7 +43,7 @@ class ReleaseResult:
         duplicates: number of rows in the list that were equal to another row.
         blank: number of empty lines in the list.
         rejects_path: the file that lists the rejects with their lines and reasons; None if no file was written.
-        snapshot_bytes: size of the snapshot.
+        snapshot_bytes: size of the snapshot; None if the release has none of its own.
         delta_bytes: size of the delta; None for the first release.
         digest: SHA-256 of the release's canonical rows.
         seconds: duration.
@@ -67,7 +67,7 @@ class ReleaseResult:
     duplicates: int
     blank: int
     rejects_path: Path | None
-    snapshot_bytes: int
+    snapshot_bytes: int | None
     delta_bytes: int | None
     digest: str
     seconds: float

@@ -4,6 +4,7 @@ Here the cells get their meaning: texts become numbers and ranges, words are che
 cell that cannot be read is a reject, with the reason.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.numbers.forms import MANY, decide_form
 from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
-from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, EntryDefaults, ListRows
+from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, EntryDefaults, ListRows, joined_list
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 from blocklist_sdk.tables.dates import why_no_moment
@@ -39,6 +40,14 @@ _NO_NUMBER = "the number is missing"
 
 
 _LATEST_S = LATEST_MS // 1000
+
+_ROWS_AT_A_TIME = 1 << 18
+"""What is worked out on the way takes some ten times eight bytes a row."""
+
+_REMEMBERED = 1 << 16
+"""Distinct texts of a column that are remembered from one part of the list to the next."""
+
+_NO_ROWS = ListRows(line=np.empty(0, np.int64), number=np.empty(0, np.int64), last=np.empty(0, np.int64))
 
 ENTRY_MAX = 2**53 - 1
 """The highest entry id that a list may give: every reader of JSON agrees on integers up to it (RFC 8259, section 6).
@@ -66,8 +75,38 @@ class _Rejections:
         return np.fromiter(self.reasons, np.int64, len(self.reasons))
 
 
+@dataclass(slots=True)
+class WrittenRanges:
+    """How the patterns and ranges of a list are written.
+
+    Attributes:
+        line: their lines, ascending, part by part.
+        texts: their cells with the numbers.
+    """
+
+    line: list[Int64s] = field(default_factory=list)
+    texts: list[pa.Array] = field(default_factory=list)
+
+    def add(self, rows: ListRows, line: Int64s, numbers: pa.Array) -> None:
+        """Keep those among some rows; `line` and `numbers` are of all cells."""
+        wide = np.unique(rows.line[rows.last > rows.number])
+        if len(wide):
+            self.line.append(wide)
+            self.texts.append(numbers.take(pa.array(np.searchsorted(line, wide))))
+
+    def text(self, line: int) -> str:
+        """How the one in a line is written."""
+        part = bisect_right([int(lines[0]) for lines in self.line], line) - 1
+        return str(self.texts[part][int(np.searchsorted(self.line[part], line))].as_py())
+
+
 def read_rows(
-    cells: Cells, *, region: str | None, form: Form = "auto", defaults: EntryDefaults
+    cells: Cells,
+    *,
+    region: str | None,
+    form: Form = "auto",
+    defaults: EntryDefaults,
+    ranges: WrittenRanges | None = None,
 ) -> tuple[ListRows, list[Reject], FormDecision]:
     """Read a list's cells as the rows of a release.
 
@@ -81,6 +120,8 @@ def read_rows(
         region: two-letter country code in which national numbers are read.
         form: how digits without a plus are read; see `blocklist_sdk.numbers.decide_form`.
         defaults: the values for empty cells.
+        ranges: gets how patterns and ranges are written, which is then all that is left of the cells: they are given up
+            as they are read, for a long list fills the memory once. None if the cells are to stay.
 
     Returns:
         The rows, the rejects by line, and the form in which numbers were read.
@@ -89,22 +130,52 @@ def read_rows(
         InvalidInput: a column has a type that cannot be read, the region is unknown, or the header is that of an export
             but the numbers are national ones.
     """
+    numbers = cells.columns["number"]
+    is_release = cells.is_release and form == "auto"
+    decision = decide_form(numbers, region=region, form="international" if is_release else form)
+    if is_release:
+        _check_release(numbers, region)
+        decision = replace(decision, by="header")
+    reading = _Reading(region, decision.form, is_release)
+    known: dict[str, dict[str, Any]] = {name: {} for name in cells.columns}
+    rejects, parts, begin = [*cells.rejects], [_NO_ROWS], 0
+    table = pa.table(cells.columns)
+    # Also where there is not one row, the columns must be right.
+    nothing = pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in table.schema.types], table.schema.names)
+    batches = table.to_batches(max_chunksize=_ROWS_AT_A_TIME) or [nothing]
+    batches.reverse()
+    if ranges is not None:
+        cells.columns = {}
+    del numbers, table
+    while batches:
+        batch = batches.pop()
+        line = cells.line[begin : begin + len(batch)]
+        part = Cells(line, dict(zip(known, batch.columns, strict=True)), date_format=cells.date_format)
+        rows, refused = _read_part(part, reading, defaults, known)
+        if ranges is not None:
+            ranges.add(rows, line, part.columns["number"])
+        parts.append(rows)
+        rejects += refused
+        begin += len(batch)
+    return joined_list(parts), sorted(rejects, key=lambda reject: reject.line), decision
+
+
+def _read_part(
+    cells: Cells, reading: "_Reading", defaults: EntryDefaults, known: dict[str, dict[str, Any]]
+) -> tuple[ListRows, list[Reject]]:
+    """Read some of a list's cells; `known` has what texts of each column were read as before."""
     columns = cells.columns
     rejected = _Rejections()
-    is_release = cells.is_release and form == "auto"
-    decision = decide_form(columns["number"], region=region, form="international" if is_release else form)
-    if is_release:
-        _check_release(columns["number"], region)
-        decision = replace(decision, by="header")
-    row, number, last = _read_numbers(columns, _Reading(region, decision.form, is_release), rejected)
+    row, number, last = _read_numbers(columns, reading, rejected)
     optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
             read = {"level": read_level, "scope": read_scope}.get(name, partial(_own_text, name))
-            optional[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
+            default = getattr(defaults, name)
+            optional[name] = _read_texts(columns[name], name, default, read, rejected, known[name])
     for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
         if name in columns:
-            optional[name] = _read_moments(columns[name], name, empty, cells.date_format, rejected)
+            optional[name] = _read_moments(columns[name], name, empty, cells.date_format, rejected, known[name])
     if "entry" in columns:
         optional["entry"] = _read_entries(columns["entry"], rejected)
         rejected.add(row[1:][np.diff(row) == 0], "a pattern of several ranges cannot have a single entry id")
@@ -118,9 +189,8 @@ def read_rows(
     taken: dict[str, Any] = {
         name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in optional.items()
     }
-    candidate = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
-    rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
-    return candidate, sorted(rejects, key=lambda reject: reject.line), decision
+    rows = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
+    return rows.with_last(rows.last), _described(cells, rejected.reasons)
 
 
 def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
@@ -292,15 +362,29 @@ def _own_text(name: str, text: str) -> str:
     return check_text(name, from_spreadsheet_cell(text))
 
 
-def _read_texts(column: pa.Array, name: str, default: str, read: Callable[[str], str], rejected: _Rejections) -> Texts:
+def _read_texts(
+    column: pa.Array,
+    name: str,
+    default: str,
+    read: Callable[[str], str],
+    rejected: _Rejections,
+    known: dict[str, Any],
+) -> Texts:
     if isinstance(column, (pa.ListArray, pa.LargeListArray)) and _is_text_type(column.type.value_type):
         column = pc.binary_join(column.cast(pa.large_list(pa.large_string())), pa.scalar("+", pa.large_string()))
     _expect(column, name, "text", _is_text_type)
-    codes, values = _read_distinct(column, lambda text: read(text) if text else default, default, rejected)
+    codes, values = _read_distinct(column, lambda text: read(text) if text else default, default, rejected, known)
     return Texts.encode(codes, values)
 
 
-def _read_moments(column: pa.Array, name: str, empty: int, date_format: str | None, rejected: _Rejections) -> Int64s:
+def _read_moments(
+    column: pa.Array,
+    name: str,
+    empty: int,
+    date_format: str | None,
+    rejected: _Rejections,
+    known: dict[str, Any],
+) -> Int64s:
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         moments = column.cast(pa.timestamp("s", kind.tz if pa.types.is_timestamp(kind) else None), safe=False)
@@ -313,7 +397,7 @@ def _read_moments(column: pa.Array, name: str, empty: int, date_format: str | No
     def read(text: str) -> int:
         return _moment(text, name, date_format) if text else empty
 
-    codes, values = _read_distinct(column, read, empty, rejected)
+    codes, values = _read_distinct(column, read, empty, rejected, known)
     return np.array(values, np.int64)[codes]
 
 
@@ -337,7 +421,7 @@ def _read_entries(column: pa.Array, rejected: _Rejections) -> Int64s:
         entries = _int64s(column)
     else:
         _expect(column, "entry", "integers", _is_text_type)
-        codes, values = _read_distinct(column, _entry, 0, rejected)
+        codes, values = _read_distinct(column, _entry, 0, rejected, {})
         entries = np.array(values, np.int64)[codes]
     is_id = ((entries >= 1) & (entries <= ENTRY_MAX)) | ((entries == NO_ENTRY) & _is_blank(column))
     rejected.add(np.flatnonzero(~is_id), f"entry must be a whole number from 1 to {ENTRY_MAX}")
@@ -349,22 +433,47 @@ def _entry(text: str) -> int:
 
 
 def _read_distinct(
-    column: pa.Array, read: Callable[[str], V], empty: V, rejected: _Rejections
+    column: pa.Array, read: Callable[[str], V], empty: V, rejected: _Rejections, known: dict[str, Any]
 ) -> tuple[NDArray[np.intp], list[V]]:
-    """Read every distinct text once: codes into values, row for row; null and rejected texts become `empty`."""
-    encoded = column.dictionary_encode()
+    """Read every distinct text once: codes into values, row for row; null and rejected texts become `empty`.
+
+    Args:
+        column: texts, as they are or in a dictionary.
+        read: reads a text.
+        empty: what is read of no text.
+        rejected: gets the rows whose text cannot be read.
+        known: what texts of the column were read as before, or why they could not be; gets more.
+    """
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     values: list[V] = [empty]
     wrong: dict[int, str] = {}
+    if len(known) > _REMEMBERED:
+        known.clear()
     for code, text in enumerate(encoded.dictionary.to_pylist(), 1):
-        try:
-            values.append(empty if text is None else read(text.strip()))
-        except InvalidInput as error:
-            values.append(empty)
-            wrong[code] = str(error)
+        values.append(empty)
+        if text is None:
+            continue
+        if text not in known:
+            try:
+                known[text] = read(text.strip())
+            except InvalidInput as error:
+                known[text] = _Wrong(str(error))
+        found = known[text]
+        if isinstance(found, _Wrong):
+            wrong[code] = found.reason
+        else:
+            values[-1] = found
     codes: NDArray[np.intp] = np.asarray(encoded.indices.cast(pa.int64()).fill_null(-1)) + 1
     for code, reason in wrong.items():
         rejected.add(np.flatnonzero(codes == code), reason)
     return codes, values
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """Why a text cannot be read."""
+
+    reason: str
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -379,7 +488,7 @@ def _is_blank(column: pa.Array) -> NDArray[np.bool_]:
     return blank
 
 
-def has_no_gaps(column: pa.Array | None) -> bool:
+def has_no_gaps(column: pa.Array | pa.ChunkedArray | None) -> bool:
     """Whether a column is there, and gives a value in each row.
 
     >>> has_no_gaps(pa.array(["sms", " "])), has_no_gaps(pa.array([["sms"], ["voice"]])), has_no_gaps(None)
@@ -387,12 +496,16 @@ def has_no_gaps(column: pa.Array | None) -> bool:
     """
     if column is None:
         return False
+    if isinstance(column, pa.ChunkedArray):
+        return all(has_no_gaps(chunk) for chunk in column.chunks)
     if isinstance(column, (pa.ListArray, pa.LargeListArray)):
         return not bool(np.any(np.asarray(pc.list_value_length(column).fill_null(0)) == 0))
     return not bool(_is_blank(column).any())
 
 
 def _is_text_type(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text_type(kind.value_type)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)) or bool(
         pa.types.is_null(kind)
     )

@@ -1,15 +1,12 @@
 """A feed's scope: where its new entries apply if the list does not say. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from blocklist_sdk.publisher.arguments import check_list, check_scope
 from blocklist_sdk.publisher.rows import read_scope
 from blocklist_sdk.release.names import feed_name
-from blocklist_sdk.release.rows import Texts
 from blocklist_sdk.texts import counted
 
 DEFAULT_SCOPE: Final = "sms+voice"
@@ -88,7 +85,7 @@ def choose_scope(feed: str, *, given: str | None, declared: str | None, is_in_li
     return ChosenScope(DEFAULT_SCOPE, DEFAULT_SCOPE, notice)
 
 
-def scope_remark(feed: str, entries: Texts, *, scope: str | None) -> str | None:
+def scope_remark(feed: str, entries: Callable[[], Mapping[str, int]], *, scope: str | None) -> str | None:
     """Say how many entries those do not find whom the feed is for.
 
     They have no part of the feed's scope; or they lack a part that most of the list lacks. On a feed without a scope
@@ -96,22 +93,21 @@ def scope_remark(feed: str, entries: Texts, *, scope: str | None) -> str | None:
 
     Args:
         feed: the feed's name.
-        entries: the scopes of its entries.
+        entries: counts its entries by their scopes; called where somebody may not find them.
         scope: the feed's scope; None while it has none.
 
-    >>> scope_remark("id-ott", Texts.repeat("sms+voice", 3), scope="messaging").split(":")[0]
+    >>> scope_remark("id-ott", lambda: {"sms+voice": 3}, scope="messaging").split(":")[0]
     "3 of 3 entries of feed 'id-ott' lack its scope messaging"
     """
     if scope is None and not is_for_messaging(feed):
         return None
     wanted = frozenset((scope or _MESSAGING).split("+"))
-    count = np.bincount(entries.codes, minlength=len(entries.values)).tolist()
-    has = [frozenset(value.split("+")) for value in entries.values]
-    whole = sum(count)
+    count = [(frozenset(value.split("+")), n) for value, n in entries().items()]
+    whole = sum(n for _, n in count)
 
     def lacking(parts: frozenset[str]) -> int:
         """How many entries have none of the parts."""
-        return sum(n for n, own in zip(count, has, strict=False) if parts.isdisjoint(own))
+        return sum(n for own, n in count if parts.isdisjoint(own))
 
     lost, what = lacking(wanted), "+".join(sorted(wanted))
     for part in sorted(wanted):

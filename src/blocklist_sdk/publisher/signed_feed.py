@@ -1,30 +1,42 @@
 """One feed of a repository: its signed index, the rows of its current release, and the files of the next one."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+
+import numpy as np
 
 from blocklist_sdk.disk import staged, storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
-from blocklist_sdk.publisher.next_release import NextRelease
+from blocklist_sdk.publisher.offer import is_worth_a_delta, needs_snapshot, still_offered
+from blocklist_sdk.publisher.plans import Plan
 from blocklist_sdk.publisher.published_before import NOTHING, PublishedBefore
 from blocklist_sdk.publisher.repository import Repository
+from blocklist_sdk.publisher.working_copy import (
+    UNREADABLE,
+    CurrentList,
+    WorkingCopies,
+    current_of,
+    outside_of,
+    same_rows,
+    verify,
+)
 from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.eras import era_of
-from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
+from blocklist_sdk.release.files import read_delta, read_snapshot, snapshot_parts, write_delta, write_snapshot
 from blocklist_sdk.release.index import SERIAL_MAX, FeedIndex, FileRef, Release
-from blocklist_sdk.release.layers import apply
-from blocklist_sdk.release.merge import Difference, delta_between, difference
+from blocklist_sdk.release.layers import LayeredRows, apply_all
+from blocklist_sdk.release.merge import Delta
 from blocklist_sdk.release.names import delta_path, index_path, snapshot_path, unknown_feed
 from blocklist_sdk.release.release_id import ReleaseId
-from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.tree import Tree
 
-DELTAS_MAX: Final = 90
-"""How many deltas are offered: a quarter of a year of daily releases. A recipient that was away for longer takes the
-snapshot."""
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +48,23 @@ class SignedFeed:
         name: the feed's name.
         index: the signed index; None before the first release.
         remembered: the highest that was ever published, as the folder remembers it beside the repository.
+        copies: the working copies of the feed's releases; None for none.
     """
 
     repository: Repository
     name: str
     index: FeedIndex | None
     remembered: PublishedBefore = NOTHING
+    copies: WorkingCopies | None = None
 
     @classmethod
     def find(
-        cls, repository: Repository, name: str, *, memory: Callable[[str], PublishedBefore] | None = None
+        cls,
+        repository: Repository,
+        name: str,
+        *,
+        memory: Callable[[str], PublishedBefore] | None = None,
+        copies: Callable[[str], WorkingCopies] | None = None,
     ) -> "SignedFeed":
         """The feed of that name.
 
@@ -53,6 +72,7 @@ class SignedFeed:
             repository: the repository.
             name: the feed's name.
             memory: says what the folder remembers of a feed; needed to publish.
+            copies: gives the working copies of a feed.
 
         Raises:
             InvalidInput: the repository has no such feed.
@@ -62,7 +82,7 @@ class SignedFeed:
             raise InvalidInput(unknown_feed("the repository", name, repository.feeds))
         path = repository.file(name, index_path(name))
         index = FeedIndex.from_json(path.read_bytes(), feed=name) if path else None
-        return cls(repository, name, index, memory(name) if memory else NOTHING)
+        return cls(repository, name, index, memory(name) if memory else NOTHING, copies(name) if copies else None)
 
     @property
     def era(self) -> int:
@@ -109,6 +129,36 @@ class SignedFeed:
         """The next release, by era and serial. Errors are those of `next_serial`."""
         return ReleaseId(self.era, self.next_serial)
 
+    def current(self) -> CurrentList:
+        """The list of the current release: its working copy, or else read from the signed files.
+
+        Raises:
+            Malformed, Untrusted: as for `rows`.
+        """
+        if self.index is None:
+            return CurrentList(LayeredRows.of(Rows.empty()), Tree.of(Rows.empty()), 0)
+        found = self.copies.find(self.published.release, self.index.digest) if self.copies else None
+        return found or current_of(self.rows())
+
+    def verified(self, current: CurrentList, numbers: Int64s | None = None) -> CurrentList:
+        """The current list if its working copy is as it was written, and else read from the signed files.
+
+        Args:
+            current: the current list.
+            numbers: the numbers about which it is to decide; None for all.
+
+        Raises:
+            Malformed, Untrusted: as for `rows`.
+        """
+        if not current.is_stored:
+            return current
+        try:
+            verify(current, numbers)
+        except UNREADABLE as error:
+            log.warning("the working copy %s is made anew from the signed files: %s", current.directory, error)
+            return current_of(self.rows())
+        return current
+
     def rows(self) -> Rows:
         """The rows of the current release, empty before the first: from its snapshot, or an earlier one and deltas.
 
@@ -128,11 +178,13 @@ class SignedFeed:
 
     def _rows_from(self, release: Release) -> Rows:
         assert self.index is not None
-        rows = read_snapshot(self._file(release.snapshot))
-        for serial in range(release.serial + 1, self.index.serial + 1):
-            following = self.index.find(serial)
-            rows, _ = apply(rows, read_delta(self._file(following.delta if following else None)))
-        if release is not self.index.current and digest(rows) != self.index.digest:
+        layers = LayeredRows.of(read_snapshot(self._file(release.snapshot)))
+        if release is self.index.current:
+            return layers.whole()
+        following = [self.index.find(serial) for serial in range(release.serial + 1, self.index.serial + 1)]
+        deltas = [read_delta(self._file(each.delta if each else None)) for each in following]
+        rows = apply_all(layers, deltas)[0].whole()
+        if digest(rows, kind_of(self.index.digest)) != self.index.digest:
             raise Malformed(f"the files of {self.name!r} do not lead to its release {self.index.serial}")
         return rows
 
@@ -155,7 +207,7 @@ class SignedFeed:
         rows, folder = self.rows(), self.repository.folder(self.name)
         with storage(folder), staged(folder) as file:
             write_snapshot(rows, file)
-            _check(read_snapshot(file), self.index.digest)
+            _check_snapshot(file, rows)
             snapshot = FileRef(path=snapshot_path(self.name, self.index.serial), length=file.stat().st_size)
             current = self.index.current.model_copy(update={"snapshot": snapshot})
             index = self.index.model_copy(update={"releases": (*self.index.releases[:-1], current)})
@@ -167,22 +219,36 @@ class SignedFeed:
             )
         return index
 
+    def needs_snapshot(self, plan: Plan) -> bool:
+        """Whether a release has to have a snapshot of its own; also if the file of the last one was damaged."""
+        if needs_snapshot(self.index, serial=self.next_serial, changes=len(plan.changes), rows=len(plan.after)):
+            return True
+        assert self.index is not None
+        try:
+            self._file(next(each.snapshot for each in reversed(self.index.releases) if each.snapshot is not None))
+        except (Malformed, Untrusted) as error:
+            log.warning("a new snapshot is written: %s", error)
+            return True
+        return False
+
     def add_release(
         self,
-        before: Rows,
-        following: NextRelease,
+        plan: Plan,
+        current: CurrentList,
         *,
+        has_snapshot: bool,
         published_at: datetime,
         region: str | None,
         scope: str | None,
         audit: AuditHead | None,
         reserve: Callable[[], None],
-    ) -> tuple[FeedIndex, Difference]:
+    ) -> tuple[FeedIndex, int]:
         """Write, check, sign and publish the next release.
 
         Args:
-            before: the rows of the current release.
-            following: the next release.
+            plan: the release.
+            current: the current list, on which it was planned.
+            has_snapshot: whether it gets a snapshot of its own.
             published_at: the moment of the release, UTC.
             region: the region in which its national numbers were read.
             scope: the feed's scope; None if it has none.
@@ -190,77 +256,104 @@ class SignedFeed:
             reserve: called before anything is published, to store durably which ids are given out.
 
         Returns:
-            The new index, and what changed.
+            The new index, and how many of the release's single numbers lie outside all ranges.
 
         Raises:
             InvalidInput: a key is not available.
             Malformed: the files do not read back as they were written. That is a bug; nothing was published.
             StorageFailed: the disk refused.
         """
-        folder = self.repository.folder(self.name)
-        serial = self.next_serial
-        rows, expected = following.rows, digest(following.rows)
+        folder, release = self.repository.folder(self.name), self.next_release
+        tree = _tree_of(plan, current)
+        outside = outside_of(current) + plan.more_outside
         with storage(folder), staged(folder) as snapshot_file, staged(folder) as delta_file:
-            write_snapshot(rows, snapshot_file)
-            _check(read_snapshot(snapshot_file), expected)
-            snapshot = FileRef(path=snapshot_path(self.name, serial), length=snapshot_file.stat().st_size)
-            files: dict[str, Path | bytes] = {snapshot.path: snapshot_file}
-            delta: FileRef | None = None
+            files: dict[str, Path | bytes] = {}
+            snapshot = delta = None
             # A delta leads from one serial to the next. An older copy of the repository lacks the release in between.
-            is_next = self.index is not None and self.index.serial + 1 == serial
-            if not is_next:
-                changes = difference(before, rows)
-            else:
-                write_delta(delta_between(before, rows), delta_file)
-                after, changes = apply(before, read_delta(delta_file))
-                _check(after, expected)
-                delta = FileRef(path=delta_path(self.name, serial), length=delta_file.stat().st_size)
+            is_next = self.index is not None and self.index.serial + 1 == release.serial
+            if is_next and is_worth_a_delta(len(plan.changes), len(plan.after)):
+                write_delta(plan.changes.delta(), delta_file)
+                _check(_digest_after(plan, current, read_delta(delta_file)), tree.digest)
+                delta = FileRef(path=delta_path(self.name, release.serial), length=delta_file.stat().st_size)
                 files[delta.path] = delta_file
-            current = Release(
-                serial=serial,
+            if has_snapshot:
+                rows = plan.after.whole()
+                if not _is_made_whole(plan, current):
+                    _check(digest(rows), tree.digest)
+                rows.validate_together()
+                write_snapshot(rows, snapshot_file)
+                _check_snapshot(snapshot_file, rows)
+                snapshot = FileRef(path=snapshot_path(self.name, release.serial), length=snapshot_file.stat().st_size)
+                files[snapshot.path] = snapshot_file
+            made = Release(
+                serial=release.serial,
                 published_at=published_at,
-                rows=len(rows),
-                digest=expected,
+                rows=len(plan.after),
+                digest=tree.digest,
                 snapshot=snapshot,
                 delta=delta,
             )
-            older = still_offered(self.index.releases if self.index else (), current)
+            older = still_offered(self.index.releases if self.index else (), made)
             index = FeedIndex(
                 feed=self.name,
                 region=region,
                 scope=scope,
-                serial=serial,
+                serial=release.serial,
                 published_at=published_at,
-                rows=len(rows),
-                digest=expected,
-                last_entry=following.last_entry,
-                releases=(*older, current),
+                rows=len(plan.after),
+                digest=tree.digest,
+                last_entry=plan.last_entry,
+                releases=(*older, made),
                 audit=audit or (self.index.audit if self.index else None),
             )
             files[index_path(self.name)] = index.to_json()
+            if self.copies is not None:
+                self.copies.write(release, plan.after, tree, outside=outside, before=current)
             reserve()
-            self.repository.set_targets(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
-        return index, changes
+            self.repository.set_targets(
+                self.name,
+                files=files,
+                keep=[each.path for old in older for each in (old.snapshot, old.delta) if each is not None],
+            )
+        if self.copies is not None:
+            self.copies.keep(release, tree.digest)
+        return index, outside
 
 
-def still_offered(earlier: tuple[Release, ...], current: Release) -> list[Release]:
-    """Earlier releases from which the deltas up to the current one are no more bytes than its snapshot.
-
-    Only their deltas stay on offer. A recipient that is reading an older snapshot still finds the file for a while,
-    since nothing that was published is deleted at once.
-    """
-    offered: list[Release] = []
-    if current.snapshot is None or current.delta is None:
-        return offered
-    chain = current.delta.length
-    for release in reversed(earlier):
-        chain += release.delta.length if release.delta else 0
-        if release.delta is None or chain > current.snapshot.length or len(offered) + 1 >= DELTAS_MAX:
-            break
-        offered.insert(0, release.model_copy(update={"snapshot": None}))
-    return offered
+def _is_made_whole(plan: Plan, current: CurrentList) -> bool:
+    """Whether the digest of a release does not follow from that of the current one."""
+    return current.tree is None or plan.after.facts.base_id != plan.before.facts.base_id
 
 
-def _check(rows: Rows, expected: str) -> None:
-    if digest(rows) != expected:
-        raise Malformed("the release does not read back as it was written; nothing was published. Report this bug.")
+def _tree_of(plan: Plan, current: CurrentList) -> Tree:
+    """The digest tree of a release."""
+    if current.tree is None or _is_made_whole(plan, current):
+        return Tree.of(plan.after.whole())
+    return current.tree.updated(plan.after, plan.changes)
+
+
+def _digest_after(plan: Plan, current: CurrentList, delta: Delta) -> str:
+    """The digest of the list to which a delta leads from the current one."""
+    after, changes = plan.before.applied(delta)
+    return digest(after.whole()) if current.tree is None else current.tree.updated(after, changes).digest
+
+
+def _check_snapshot(file: Path, rows: Rows) -> None:
+    """Read a snapshot back, part by part."""
+    begin = 0
+    for part in snapshot_parts(file):
+        expected = rows.take(np.arange(begin, min(begin + len(part), len(rows))))
+        begin += len(part)
+        if not same_rows(part, expected):
+            raise _not_as_written()
+    if begin != len(rows):
+        raise _not_as_written()
+
+
+def _not_as_written() -> Malformed:
+    return Malformed("the release does not read back as it was written; nothing was published. Report this bug.")
+
+
+def _check(found: str, expected: str) -> None:
+    if found != expected:
+        raise _not_as_written()

@@ -5,18 +5,17 @@ judged each time, also what the current release has already, so that the answer 
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from blocklist_sdk.errors import Refused
 from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text
 from blocklist_sdk.numbers.text import to_ascii
 from blocklist_sdk.publisher.next_release import ListRows
 from blocklist_sdk.publisher.results import ListedRange
-from blocklist_sdk.release.rows import Int64s
 
 SPAN_MAX: Final = 10_000_000
 """Of a range that spans more, every number counts, assigned or not: numbering plans change, and a range that covers
@@ -39,25 +38,23 @@ class Widths:
     too_wide: int
 
 
-def measure(rows: ListRows, *, line: Int64s, texts: pa.Array, max_cover: int) -> Widths:
+def measure(rows: ListRows, *, text: Callable[[int], str], max_cover: int) -> Widths:
     """Measure the patterns and ranges of a list.
 
     Args:
         rows: the rows of the list; a pattern may have become several.
-        line: the line of each cell, ascending.
-        texts: the cells with the numbers.
+        text: says how the pattern or range in a line is written.
         max_cover: how many numbers one pattern or range may cover.
     """
-    wide = rows.take(rows.last > rows.number)
+    wide = rows.take(np.flatnonzero(rows.last > rows.number))
     lines, pattern = np.unique(wide.line, return_inverse=True)
     reach = np.zeros(len(lines), np.int64)
     spans = wide.last - wide.number + 1
     np.add.at(reach, pattern, np.where(spans > SPAN_MAX, spans, covered(wide.number, wide.last)))
     order = np.argsort(-reach, kind="stable")[:_SHOWN]
-    cells = texts.take(pa.array(np.searchsorted(line, lines[order]))).to_pylist()
     widest = tuple(
-        ListedRange(line=at, pattern=_shown(str(text), wide.take(wide.line == at)), reach=count)
-        for at, text, count in zip(lines[order].tolist(), cells, reach[order].tolist(), strict=True)
+        ListedRange(line=at, pattern=_shown(text(at), wide.take(wide.line == at)), reach=count)
+        for at, count in zip(lines[order].tolist(), reach[order].tolist(), strict=True)
     )
     return Widths(widest, int((reach > max_cover).sum()))
 

@@ -8,6 +8,7 @@ before it is decoded (`parquet_bounds`), and its rows while they are.
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,8 +49,13 @@ _NONE: Int64s = np.empty(0, np.int64)
 
 
 def write_snapshot(rows: Rows, path: Path) -> None:
-    """Write a snapshot; `rows` are in canonical order."""
-    _write(to_table(rows), path)
+    """Write a snapshot, a group of rows at a time; `rows` are in canonical order."""
+    check_name(path)
+    with pq.ParquetWriter(path, SCHEMA, **_settings(SCHEMA)) as writer:
+        for start in range(0, max(len(rows), 1), _ROWS_PER_GROUP):
+            part = rows.take(np.arange(start, min(start + _ROWS_PER_GROUP, len(rows))))
+            writer.write_table(to_table(part), row_group_size=_ROWS_PER_GROUP)
+    pa.default_memory_pool().release_unused()
 
 
 def read_snapshot(path: Path, *, rows: int | None = None) -> Rows:
@@ -119,6 +125,18 @@ def _parts(file: pq.ParquetFile, wanted: list[str]) -> Iterator[Rows]:
 
 def _from_batch(batch: pa.RecordBatch) -> Rows:
     return from_table(pa.Table.from_batches([batch]))
+
+
+def snapshot_parts(path: Path) -> Iterator[Rows]:
+    """The rows of a snapshot, part by part, for whoever has no need of them all at once.
+
+    Raises:
+        Malformed: as for `read_snapshot`, but of the limits of a whole list.
+    """
+    with _opened(path, rows_max=ROWS_MAX) as (file, wanted):
+        batches = file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)
+        yield from checked(from_table(pa.Table.from_batches([batch])) for batch in batches)
+    pa.default_memory_pool().release_unused()
 
 
 def write_delta(delta: Delta, path: Path) -> None:
@@ -228,15 +246,17 @@ def _opened(path: Path, *, rows_max: int) -> Iterator[tuple[pq.ParquetFile, list
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    packed = ("number", "last", "entry")
     check_name(path)
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        row_group_size=_ROWS_PER_GROUP,
-        use_dictionary=[name for name in table.schema.names if name not in packed],
-        column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
-        write_statistics=["number"],
-    )
+    pq.write_table(table, path, row_group_size=_ROWS_PER_GROUP, **_settings(table.schema))
+
+
+def _settings(schema: pa.Schema) -> dict[str, Any]:
+    """How files are written."""
+    packed = ("number", "last", "entry")
+    return {
+        "compression": "zstd",
+        "compression_level": _ZSTD_LEVEL,
+        "use_dictionary": [name for name in schema.names if name not in packed],
+        "column_encoding": dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
+        "write_statistics": ["number"],
+    }

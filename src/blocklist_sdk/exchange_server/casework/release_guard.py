@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from blocklist_sdk import times
 from blocklist_sdk.publisher.guard import PublisherGuard
-from blocklist_sdk.publisher.impact import impact_of
+from blocklist_sdk.publisher.impact import surprising_changes
 from blocklist_sdk.publisher.results import SurprisingChange
 from blocklist_sdk.release.arrow import SCHEMA, from_table
 from blocklist_sdk.release.blocking import DAY_MS, blocking_change
-from blocklist_sdk.release.release_id import FIRST_ERA
+from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows
 
 _DAY: Final = timedelta(milliseconds=DAY_MS)
@@ -225,10 +225,7 @@ def _examples(
 ) -> tuple[SurprisingChange, ...]:
     old, new = _rows(publishable(wished, held)), _rows(publishable(wished, ()))
     change = blocking_change(old, new, now_ms=times.to_ms(now))
-    impact = impact_of(
-        old, new, change, feed=feed, before=None, serial=1, era=FIRST_ERA, region=region, invalid=0, refusals=()
-    )
-    return impact.surprising
+    return surprising_changes(difference(old, new), change, feed=feed, region=region)
 
 
 def _rows(shown: Iterable[tuple[NextEntry, Content]]) -> Rows:
