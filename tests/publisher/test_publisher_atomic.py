@@ -21,7 +21,7 @@ from blocklist_sdk.publisher.repository import Lifetimes, Repository
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
-from blocklist_sdk.release.merge import apply
+from blocklist_sdk.release.layers import apply
 from blocklist_sdk.release.names import index_path
 
 PASSPHRASE = "correct horse battery"

@@ -13,7 +13,8 @@ from blocklist_sdk import Malformed
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import write_delta, write_snapshot
-from blocklist_sdk.release.merge import Delta, Removals, apply
+from blocklist_sdk.release.layers import apply
+from blocklist_sdk.release.merge import Delta, Removals
 from blocklist_sdk.release.names import delta_path, snapshot_path
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
 from support.world import FEED, LISTED, Forger, World, make_world, refused

@@ -12,7 +12,8 @@ from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.numbers.reach import range_text
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
 from blocklist_sdk.release.blocking import Marks, marks_of
-from blocklist_sdk.release.merge import Delta, Removals, apply
+from blocklist_sdk.release.layers import apply
+from blocklist_sdk.release.merge import Delta, Removals
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Positions, Rows, Texts, distinct
 from blocklist_sdk.texts import counted
 

@@ -201,11 +201,10 @@ def content_of(draft: Draft) -> str:
     It is the same whenever the draft is made and in whatever order the list is, so new ids and the moment at which new
     entries begin are left out.
     """
-    rows, changes = draft.following.rows, difference(draft.before, draft.following.rows)
+    changes = difference(draft.before, draft.following.rows)
     sha = hashlib.sha256()
-    _hash(sha, np.sort(draft.before.entry[changes.removed]))
-    for at in (changes.added, changes.changed_new):
-        part = rows.take(at)
+    _hash(sha, np.sort(changes.removed.entry))
+    for part in (changes.added, changes.changed_new):
         _hash(sha, part.number, part.last, part.until)
         _hash(sha, np.where(part.since == draft.now_ms, NOT_GIVEN_MS, part.since))
         _hash(sha, np.where(part.entry > draft.last_entry, NO_ENTRY, part.entry))

@@ -13,11 +13,11 @@ from blocklist_sdk.errors import mask
 from blocklist_sdk.numbers.reach import country_codes, range_text, reach
 from blocklist_sdk.numbers.reference import metadata_of
 from blocklist_sdk.publisher.results import ReleaseImpact, SurprisingChange
-from blocklist_sdk.records import Entry, Tally
+from blocklist_sdk.records import Tally
 from blocklist_sdk.release.blocking import BlockingChange
-from blocklist_sdk.release.merge import difference
+from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.release_id import ReleaseId
-from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Positions, Rows
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, entry_at
 from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
@@ -61,9 +61,10 @@ def impact_of(
         refusals: why the guard would refuse it.
         ended: how many entries of the current release have ended since it was published.
     """
-    pairs = _Pairs.between(old, new)
-    parts = ((old, pairs.removed), (new, pairs.added), (new, pairs.changed_new))
-    removed, added, changed = (count_by(rows.category, at) for rows, at in parts)
+    changes = difference(old, new)
+    removed, added, changed = (
+        count_by(rows.category) for rows in (changes.removed, changes.added, changes.changed_new)
+    )
     return ReleaseImpact(
         feed=feed,
         before=before,
@@ -81,7 +82,7 @@ def impact_of(
         reach_before=reach(old.number, old.last),
         reach_after=reach(new.number, new.last),
         invalid=invalid,
-        surprising=_surprising(old, new, change, pairs, feed=feed, region=region),
+        surprising=_surprising(change, _Pairs.of(changes), feed=feed, region=region),
         refusals=refusals,
     )
 
@@ -136,40 +137,35 @@ def _surprise(change: SurprisingChange, *, masked: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """The changes of one release, as positions of rows: `old` and `new` pairwise, -1 where one of them is missing."""
+    """The changes of one release, pairwise.
 
+    Attributes:
+        old_rows, new_rows: the rows that differ, as they were and as they will be.
+        old, new: a position in each for every change, -1 where one of them is missing.
+    """
+
+    old_rows: Rows
+    new_rows: Rows
     old: Positions
     new: Positions
 
     @classmethod
-    def between(cls, old: Rows, new: Rows) -> "_Pairs":
-        found = difference(old, new)
-        gone, come = (np.full(len(part), _NONE, np.intp) for part in (found.removed, found.added))
+    def of(cls, changes: Difference) -> "_Pairs":
+        removed, added, changed = len(changes.removed), len(changes.added), len(changes.changed_new)
+        gone, come = (np.full(count, _NONE, np.intp) for count in (removed, added))
         return cls(
-            np.concatenate((found.removed, come, found.changed_old)),
-            np.concatenate((gone, found.added, found.changed_new)),
+            changes.removed.with_rows(changes.changed_old),
+            changes.added.with_rows(changes.changed_new),
+            np.concatenate((np.arange(removed), come, removed + np.arange(changed))),
+            np.concatenate((gone, np.arange(added), added + np.arange(changed))),
         )
-
-    @property
-    def removed(self) -> Positions:
-        at: Positions = self.old[self.new == _NONE]
-        return at
-
-    @property
-    def added(self) -> Positions:
-        at: Positions = self.new[self.old == _NONE]
-        return at
-
-    @property
-    def changed_new(self) -> Positions:
-        at: Positions = self.new[(self.old != _NONE) & (self.new != _NONE)]
-        return at
 
 
 def _surprising(
-    old: Rows, new: Rows, change: BlockingChange, pairs: _Pairs, *, feed: str, region: str | None
+    change: BlockingChange, pairs: _Pairs, *, feed: str, region: str | None
 ) -> tuple[SurprisingChange, ...]:
     """The most surprising changes, by reason; the reasons take turns until there are enough."""
+    old, new = pairs.old_rows, pairs.new_rows
     in_old, in_new = pairs.old != _NONE, pairs.new != _NONE
 
     def of(column_old: Int64s, column_new: Int64s) -> Int64s:
@@ -209,7 +205,7 @@ def _surprising(
         chosen.append([(why, int(i)) for i in at[_smallest(keys.get(why, since)[at])]])
     turns = [each for each in chain.from_iterable(zip_longest(*chosen)) if each is not None][:SHOWN]
     turns.sort(key=lambda each: _ORDER.index(each[0]))  # stable: each reason keeps its order
-    return tuple(_changes(turns, old, new, pairs, feed))
+    return tuple(_changes(turns, pairs, feed))
 
 
 def _smallest(key: Int64s) -> Positions:
@@ -222,32 +218,11 @@ def _smallest(key: Int64s) -> Positions:
     return few[:SHOWN]
 
 
-def _changes(
-    turns: list[tuple[Why, int]], old: Rows, new: Rows, pairs: _Pairs, feed: str
-) -> Iterator[SurprisingChange]:
+def _changes(turns: list[tuple[Why, int]], pairs: _Pairs, feed: str) -> Iterator[SurprisingChange]:
     for why, i in turns:
-        was = None if pairs.old[i] == _NONE else _entry(old, int(pairs.old[i]), feed)
-        will = None if pairs.new[i] == _NONE else _entry(new, int(pairs.new[i]), feed)
+        was = None if pairs.old[i] == _NONE else entry_at(pairs.old_rows, int(pairs.old[i]), feed=feed)
+        will = None if pairs.new[i] == _NONE else entry_at(pairs.new_rows, int(pairs.new[i]), feed=feed)
         if will is not None:
             yield SurprisingChange(why, "added" if was is None else "changed", will, was)
         elif was is not None:
             yield SurprisingChange(why, "removed", was, None)
-
-
-def _entry(rows: Rows, at: int, feed: str) -> Entry:
-    number, last, until = int(rows.number[at]), int(rows.last[at]), int(rows.until[at])
-    level, category, issuer, scope = (
-        texts.values[texts.codes[at]] for texts in (rows.level, rows.category, rows.issuer, rows.scope)
-    )
-    return Entry(
-        number=number,
-        last=None if last == number else last,
-        entry=int(rows.entry[at]),
-        level=level,
-        category=category,
-        issuer=issuer,
-        scope=frozenset(scope.split("+")),
-        since=times.from_ms(int(rows.since[at])),
-        until=None if until == FOREVER_MS else times.from_ms(until),
-        feed=feed,
-    )

@@ -16,7 +16,8 @@ from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
 from blocklist_sdk.release.index import SERIAL_MAX, FeedIndex, FileRef, Release
-from blocklist_sdk.release.merge import Difference, apply, delta_between, difference
+from blocklist_sdk.release.layers import apply
+from blocklist_sdk.release.merge import Difference, delta_between, difference
 from blocklist_sdk.release.names import delta_path, index_path, snapshot_path, unknown_feed
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows

@@ -14,7 +14,7 @@ from blocklist_sdk.recipient.rules import Rules, RulesOnRanges
 from blocklist_sdk.records import Change, Entry, Override
 from blocklist_sdk.release.arrow import to_table
 from blocklist_sdk.release.merge import difference
-from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.release.rows import Rows, entry_at
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowTable
@@ -60,33 +60,20 @@ class Changes:
         return self._new.about.era
 
     def __len__(self) -> int:
-        found = self._found
-        return len(found.removed) + len(found.changed_new) + len(found.added)
+        return len(self._found)
 
     def __iter__(self) -> Iterator[Change]:
         found = self._found
         rules = _RulesNow(self._rules(), times.now())
-        if self._old is not None:
-            for at in found.removed.tolist():
-                yield self._change("removed", self._old, at, rules)
-            for at, was in zip(found.changed_new.tolist(), found.changed_old.tolist(), strict=True):
-                yield self._change("changed", self._new, at, rules, was=was)
-        for at in found.added.tolist():
-            yield self._change("added", self._new, at, rules)
+        for entry in self._entries(found.removed):
+            yield _change("removed", entry, None, rules)
+        for entry, before in zip(self._entries(found.changed_new), self._entries(found.changed_old), strict=True):
+            yield _change("changed", entry, before, rules)
+        for entry in self._entries(found.added):
+            yield _change("added", entry, None, rules)
 
-    def _change(
-        self, kind: Kind, generation: Generation, at: int, rules: "_RulesNow", *, was: int | None = None
-    ) -> Change:
-        entry = generation.entry(at)
-        overrides, is_protected = rules.on(entry)
-        return Change(
-            kind=kind,
-            entry=entry,
-            before=self._old.entry(was) if self._old is not None and was is not None else None,
-            override=overrides[0] if overrides and entry.last is None else None,
-            protected=is_protected,
-            overrides=overrides,
-        )
+    def _entries(self, rows: Rows) -> Iterator[Entry]:
+        return (entry_at(rows, at, feed=self._new.about.feed) for at in range(len(rows)))
 
     def to_arrow(self) -> "ArrowTable":
         """All changes as a table: the column ``change`` (removed, changed, added), then the columns of a snapshot.
@@ -94,12 +81,7 @@ class Changes:
         Removed rows are as they were; changed rows are as they are now.
         """
         found = self._found
-        old = self._old.rows if self._old else Rows.empty()
-        parts = (
-            ("removed", old.take(found.removed)),
-            ("changed", self._new.rows.take(found.changed_new)),
-            ("added", self._new.rows.take(found.added)),
-        )
+        parts = (("removed", found.removed), ("changed", found.changed_new), ("added", found.added))
         tables = [
             to_table(rows).add_column(
                 0,
@@ -110,6 +92,18 @@ class Changes:
         ]
         table: ArrowTable = pa.concat_tables(tables).unify_dictionaries()
         return table
+
+
+def _change(kind: Kind, entry: Entry, before: Entry | None, rules: "_RulesNow") -> Change:
+    overrides, is_protected = rules.on(entry)
+    return Change(
+        kind=kind,
+        entry=entry,
+        before=before,
+        override=overrides[0] if overrides and entry.last is None else None,
+        protected=is_protected,
+        overrides=overrides,
+    )
 
 
 class _RulesNow:

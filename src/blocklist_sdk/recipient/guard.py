@@ -214,16 +214,7 @@ def _where_they_differ(old: Rows, new: Rows, changes: Difference | None) -> tupl
     """The rows of both lists of those numbers of which a row differs; all rows where others may block differently."""
     if changes is None or old.has_ranges or new.has_ranges or not len(new):
         return old, new
-    numbers = distinct(
-        np.concatenate(
-            (
-                old.number[changes.removed],
-                old.number[changes.changed_old],
-                new.number[changes.changed_new],
-                new.number[changes.added],
-            )
-        )
-    )
+    numbers = distinct(changes.numbers()[0])
     return _rows_of(old, numbers), _rows_of(new, numbers)
 
 
@@ -261,9 +252,7 @@ def sync_impact(
     refusals: Sequence[str],
 ) -> Impact:
     """The changes that a release would bring if it came into force."""
-    parts = ((old, changes.removed), (new, changes.added), (new, changes.changed_new))
-    removed, added, changed = (_by(rows, at) for rows, at in parts)
-    changed_numbers = np.concatenate([np.stack((rows.number[at], rows.last[at])) for rows, at in parts], axis=1)
+    removed, added, changed = (_by(rows) for rows in (changes.removed, changes.added, changes.changed_new))
     return Impact(
         before=before and before.serial,
         after=after.serial,
@@ -273,7 +262,7 @@ def sync_impact(
         total=Tally(len(changes.added), len(changes.removed), len(changes.changed_new)),
         by_category=tallies(added[0], removed[0], changed[0]),
         by_operator=tallies(added[1], removed[1], changed[1]),
-        overrides=tuple(o for o in overrides if _touches(changed_numbers, o)),
+        overrides=tuple(o for o in overrides if _touches(changes.numbers(), o)),
         protected=tuple(listed_protected(new, protected).tolist()),
         refusals=tuple(refusals),
         era=after.era,
@@ -308,15 +297,16 @@ def _blocking_ranges(rows: Rows, now_ms: int, *, wider_than: int) -> NDArray[np.
     return at[level & (rows.until[at] > now_ms)]
 
 
-def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
+def _by(rows: Rows) -> tuple[Counter[str], Counter[str]]:
     """Rows by category, and by operator."""
-    categories = count_by(rows.category, at)
-    if len(at) > _OPERATORS_MAX:
+    categories = count_by(rows.category)
+    if len(rows) > _OPERATORS_MAX:
         return categories, Counter()
-    ranges = zip(rows.number[at].tolist(), rows.last[at].tolist(), strict=True)
+    ranges = zip(rows.number.tolist(), rows.last.tolist(), strict=True)
     return categories, Counter(operator_of_range(first, last) or "" for first, last in ranges)
 
 
-def _touches(changed: Int64s, override: Override) -> bool:
+def _touches(changed: tuple[Int64s, Int64s], override: Override) -> bool:
+    first, end = changed
     last = override.number if override.last is None else override.last
-    return bool(((changed[0] <= last) & (override.number <= changed[1])).any())
+    return bool(((first <= last) & (override.number <= end)).any())

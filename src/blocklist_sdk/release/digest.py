@@ -1,28 +1,76 @@
 """The digest of a release: equal digests mean equal lists.
 
-It is SHA-256 over the canonical rows, column by column, so that it depends on nothing but the entries: not on
-compression, row groups, dictionary order, language or byte order of the machine. ``docs/reference/protocol.md``
-specifies it byte by byte and ``docs/protocol/vectors/`` holds test vectors.
+It is SHA-256 over the entries, so that it depends on nothing else: not on compression, row groups, dictionary order,
+language or byte order of the machine. ``docs/reference/protocol.md`` specifies it byte by byte and
+``docs/protocol/vectors/`` holds test vectors.
+
+A digest names its kind: ``tree-`` and 64 hexadecimal digits for a `Tree`, which a delta updates; 64 digits alone for
+the digest by columns, which publishers signed before there were trees. Digests of different kinds say nothing about
+each other.
 """
 
 import hashlib
+import re
 import struct
+from typing import Final, Literal
 
 import numpy as np
 
 from blocklist_sdk.release.rows import Int64s, Rows, Texts
+
+DigestKind = Literal["tree", "columns"]
+
+TREE_PREFIX: Final = "tree-"
+
+PATTERN: Final = rf"^({TREE_PREFIX})?[0-9a-f]{{64}}$"
+"""A digest of any kind."""
+
+_IS_DIGEST: Final = re.compile(PATTERN)
 
 _HEADER = b"blocklist digest 1\n"
 _WORKERS = 2
 """Columns are hashed side by side; hashlib releases the interpreter lock for large buffers."""
 
 
-def digest(rows: Rows) -> str:
-    """SHA-256 of the canonical rows, as 64 lower-case hexadecimal digits.
+def digest(rows: Rows, kind: DigestKind = "tree") -> str:
+    """The digest of canonical rows.
 
     >>> digest(Rows.empty())
-    '758f18a25f8ae3f098138b9d5939b33b3fa27e0852ca99c76d65160803a364cb'
+    'tree-6149dcd133dd364f583541c867fcce6505e234693ebb38dd641ac6fbfdfae6a1'
     """
+    from blocklist_sdk.release.tree import Tree  # here, since look-ups do without it
+
+    return Tree.of(rows).digest if kind == "tree" else _by_columns(rows)
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is a digest of a kind that this version knows.
+
+    >>> is_digest("tree-" + "0" * 64), is_digest("0" * 64), is_digest("leaf-" + "0" * 64)
+    (True, True, False)
+    """
+    return _IS_DIGEST.fullmatch(text) is not None
+
+
+def kind_of(text: str) -> DigestKind:
+    """The kind of a digest.
+
+    >>> kind_of("tree-" + "0" * 64), kind_of("0" * 64)
+    ('tree', 'columns')
+    """
+    return "tree" if text.startswith(TREE_PREFIX) else "columns"
+
+
+def differ(one: str, other: str) -> bool:
+    """Whether two digests are of different lists; those of different kinds do not tell.
+
+    >>> differ("tree-" + "0" * 64, "tree-" + "1" * 64), differ("tree-" + "0" * 64, "1" * 64)
+    (True, False)
+    """
+    return one != other and kind_of(one) == kind_of(other)
+
+
+def _by_columns(rows: Rows) -> str:
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(_WORKERS) as pool:

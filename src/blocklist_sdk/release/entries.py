@@ -3,6 +3,7 @@
 import numpy as np
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
 
@@ -25,35 +26,34 @@ def check_entries(rows: Rows, *, last_entry: int) -> None:
         raise Malformed("the release holds an entry id twice")
 
 
-def check_step(old: Rows, new: Rows, changes: Difference, *, last_entry: int) -> None:
+def check_step(old: LayeredRows, changes: Difference, *, last_entry: int) -> None:
     """Check the entry ids of a release that follows one whose ids were checked; cheap where few entries are new.
 
     Args:
-        old: the rows of the release before.
-        new: the rows of the release.
-        changes: how they differ.
+        old: the release before.
+        changes: how the release differs from it.
         last_entry: as for `check_entries`.
 
     Raises:
         Malformed: an id has moved to another number, stands twice, or is above `last_entry`.
     """
-    added = new.entry[changes.added]
+    added = changes.added.entry
     _check_highest(added, last_entry)
-    check_moves(old, new, changes)
+    check_moves(changes)
     if not _are_distinct(added):
         raise Malformed("the release holds an entry id twice")
     # Publishers give out ascending ids, so mostly the new ones are above all the others.
-    if len(added) and len(old) and added.min() <= old.entry.max() and bool(np.isin(added, old.entry).any()):
+    if len(added) and added.min() <= old.highest_entry and old.has_entry(added):
         raise Malformed("the release holds an entry id twice")
 
 
-def check_moves(old: Rows, new: Rows, changes: Difference) -> None:
+def check_moves(changes: Difference) -> None:
     """Check that no entry of one release has another number or range in a later one.
 
     Raises:
         Malformed: one has.
     """
-    if len(np.intersect1d(new.entry[changes.added], old.entry[changes.removed])):
+    if len(np.intersect1d(changes.added.entry, changes.removed.entry)):
         raise Malformed("an entry id has moved to another number or range")
 
 

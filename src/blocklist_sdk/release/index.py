@@ -18,6 +18,7 @@ from pydantic import (
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.audit import AuditHead
+from blocklist_sdk.release.digest import PATTERN as DIGEST_PATTERN
 from blocklist_sdk.release.limits import RELEASES_MAX
 from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
 from blocklist_sdk.release.names import is_target_path
@@ -58,7 +59,7 @@ COUNT_MAX = 2**53
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 EntryId = Annotated[int, Field(ge=0, lt=2**63)]
 Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 Audit = Annotated[AuditHead, PlainSerializer(AuditHead.document)]
 UtcDatetime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_moment), AfterValidator(_in_utc)]
 

@@ -1,18 +1,16 @@
-"""How releases differ, and how a difference is applied: `apply(old, difference(old, new))` is `new`.
+"""How releases differ: `apply(old, difference(old, new).delta())`, of `layers`, gives `new`.
 
 Everything here takes time and memory in proportion to the rows of its arguments, whatever they are: a position among
 the entries of one number is found by halving, never by going through them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.limits import check_overlaps
 from blocklist_sdk.release.rows import (
     TEXT_COLUMNS,
     Int64s,
@@ -20,11 +18,13 @@ from blocklist_sdk.release.rows import (
     Rows,
     Texts,
     code_type,
-    concatenated,
 )
 
 _PIECES_MAX: Final = 100_000
 """More edits than this are not laid out piece by piece: a piece takes hundreds of bytes in Python."""
+
+_ROWS_PER_PIECE: Final = 100
+"""With fewer rows for each edit than this, it is quicker to go row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two releases differ, as positions of rows in each, ascending, pairs by their new row.
+    """How two releases differ; all rows in canonical order.
 
     Attributes:
         added: rows of the new one whose entry the old one does not have.
@@ -65,90 +65,69 @@ class Difference:
         changed_old, changed_new: rows of the same entry that differ, pairwise.
     """
 
-    added: Positions
-    removed: Positions
-    changed_old: Positions
-    changed_new: Positions
+    added: Rows
+    removed: Rows
+    changed_old: Rows
+    changed_new: Rows
 
+    @classmethod
+    def none(cls) -> Self:
+        """No difference."""
+        empty = Rows.empty()
+        return cls(empty, empty, empty, empty)
 
-def apply(old: Rows, delta: Delta) -> tuple[Rows, Difference]:
-    """The release after `old`, and what changed: the `difference` of the two.
+    def __len__(self) -> int:
+        return len(self.added) + len(self.removed) + len(self.changed_new)
 
-    Raises:
-        Malformed: the delta removes an entry that `old` does not have, or does not fit `old` in another way; or the
-            release is beyond the protocol's limits.
-    """
-    gone, is_gone = _locate(old, delta.removes)
-    if not is_gone.all():
-        raise Malformed("the delta removes an entry that the release before it does not have")
-    at, is_there = _locate(old, _keys(delta.puts))
-    replaced = at[is_there]
+    def numbers(self) -> tuple[Int64s, Int64s]:
+        """The first and the last number of each entry that differs, in any order, perhaps repeated."""
+        parts = self.added, self.removed, self.changed_new
+        return np.concatenate([part.number for part in parts]), np.concatenate([part.last for part in parts])
 
-    dropped = np.sort(np.concatenate((gone, replaced)))
-    if bool((np.diff(dropped) == 0).any()):
-        raise Malformed("the delta names an entry twice")
-    target = at - np.searchsorted(dropped, at, "left")
-    new = _splice(old, dropped, delta.puts, target)
-    if len(delta.puts):
-        check_overlaps(new.number, new.last)
-    landed = target + np.arange(len(target))
-    changed_old, changed_new = _differing(old, replaced, new, landed[is_there])
-    return new, Difference(added=landed[~is_there], removed=gone, changed_old=changed_old, changed_new=changed_new)
-
-
-def apply_all(old: Rows, deltas: Sequence[Delta]) -> tuple[Rows, Difference]:
-    """The release after `old` and several deltas, one after the other, and the `difference` of the two.
-
-    The deltas are made one first, so that the rows of `old` are gone through once, however many there are.
-
-    Raises:
-        Malformed: as `apply` for each of the deltas; but of the releases in between no limits are checked.
-    """
-    if len(deltas) == 1:
-        return apply(old, deltas[0])
-    delta = _combined(old, [delta for delta in deltas if len(delta)])
-    if not len(delta):
-        none = np.empty(0, np.intp)
-        return old, Difference(added=none, removed=none, changed_old=none, changed_new=none)
-    return apply(old, delta)
+    def delta(self) -> Delta:
+        """The delta that leads from the old release to the new one."""
+        return Delta(puts=merged(self.added, self.changed_new), removes=keys_of(self.removed))
 
 
 def difference(old: Rows, new: Rows) -> Difference:
     """Entries that were added, removed or changed, in time linear in the two releases."""
     if not len(old):
-        none = np.empty(0, np.intp)
-        return Difference(added=np.arange(len(new)), removed=none, changed_old=none, changed_new=none)
+        empty = Rows.empty()
+        return Difference(added=new, removed=empty, changed_old=empty, changed_new=empty)
     in_old, in_new = _match(old, new)
-    added = np.ones(len(new), bool)
-    added[in_new] = False
-    removed = np.ones(len(old), bool)
-    removed[in_old] = False
-    changed_old, changed_new = _differing(old, in_old, new, in_new)
+    is_added = np.ones(len(new), bool)
+    is_added[in_new] = False
+    is_removed = np.ones(len(old), bool)
+    is_removed[in_old] = False
+    at_old, at_new = _differing(old, in_old, new, in_new)
     # Entries of numbers that have several were matched after all the others.
-    order = np.argsort(changed_new)
+    order = np.argsort(at_new)
     return Difference(
-        added=np.flatnonzero(added),
-        removed=np.flatnonzero(removed),
-        changed_old=changed_old[order],
-        changed_new=changed_new[order],
+        added=new.take(np.flatnonzero(is_added)),
+        removed=old.take(np.flatnonzero(is_removed)),
+        changed_old=old.take(at_old[order]),
+        changed_new=new.take(at_new[order]),
     )
 
 
 def delta_between(old: Rows, new: Rows) -> Delta:
     """The delta that leads from one release to the next."""
-    found = difference(old, new)
-    gone = found.removed
-    return Delta(
-        puts=new.take(np.sort(np.concatenate((found.added, found.changed_new)))),
-        removes=Removals(old.number[gone], old.last[gone], old.entry[gone]),
-    )
+    return difference(old, new).delta()
 
 
-def _keys(rows: Rows) -> Removals:
+def merged(rows: Rows, others: Rows) -> Rows:
+    """Two lists as one, in canonical order; no entry is in both."""
+    if not len(others) or not len(rows):
+        return rows if len(rows) else others
+    return splice(rows, np.empty(0, np.intp), others, locate(rows, keys_of(others))[0])
+
+
+def keys_of(rows: Rows) -> Removals:
+    """What names the entries of rows."""
     return Removals(rows.number, rows.last, rows.entry)
 
 
-def _locate(rows: Rows, keys: Removals) -> tuple[Positions, NDArray[np.bool_]]:
+def locate(rows: Rows, keys: Removals) -> tuple[Positions, NDArray[np.bool_]]:
     """Before which row each key belongs, and whether that row is the key's own."""
     low = np.searchsorted(rows.number, keys.number, "left")
     high = np.searchsorted(rows.number, keys.number, "right")
@@ -173,47 +152,10 @@ def _locate(rows: Rows, keys: Removals) -> tuple[Positions, NDArray[np.bool_]]:
     return low, found
 
 
-def _combined(old: Rows, deltas: Sequence[Delta]) -> Delta:
-    """The one delta that leads from `old` to where the deltas lead, one after the other.
-
-    Raises:
-        Malformed: one of them does not fit the release before it.
-    """
-    if not deltas:
-        return Delta(Rows.empty(), _keys(Rows.empty()))
-    puts = concatenated([delta.puts for delta in deltas])
-    parts = [_keys(puts), *(delta.removes for delta in deltas)]
-    number, last, entry = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("number", "last", "entry")
-    )
-    turn = np.concatenate(
-        [
-            np.repeat(np.arange(len(deltas)), [len(each) for each in side])
-            for side in ([delta.puts for delta in deltas], [delta.removes for delta in deltas])
-        ]
-    )
-    is_put = np.arange(len(number)) < len(puts)
-    # What happens to an entry stands together, in the order in which it happens.
-    order = np.lexsort((turn, entry, last, number))
-    number, last, entry, turn, is_put = number[order], last[order], entry[order], turn[order], is_put[order]
-    is_next = (number[1:] == number[:-1]) & (last[1:] == last[:-1]) & (entry[1:] == entry[:-1])
-    if bool((is_next & (turn[1:] == turn[:-1])).any()):
-        raise Malformed("the delta names an entry twice")
-    starts, ends = np.flatnonzero(np.append(True, ~is_next)), np.flatnonzero(np.append(~is_next, True))
-    _, is_there = _locate(old, Removals(number[starts], last[starts], entry[starts]))
-    # An entry that is removed must be there: since the release, or put by the delta before that named it.
-    was_there = np.append(True, is_put[:-1])
-    was_there[starts] = is_there
-    if not (is_put | was_there).all():
-        raise Malformed("the delta removes an entry that the release before it does not have")
-    stays = ends[is_put[ends]]
-    goes = ends[~is_put[ends] & is_there]
-    return Delta(puts.take(order[stays]), Removals(number[goes], last[goes], entry[goes]))
-
-
-def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
+def splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
     """The rows of `old` without the dropped ones, with each put before a row of what is left."""
-    joining = _joining_pieces if len(dropped) + len(at) <= _PIECES_MAX else _joining_rows
+    edits = len(dropped) + len(at)
+    joining = _joining_pieces if edits * _ROWS_PER_PIECE <= len(old) and edits <= _PIECES_MAX else _joining_rows
     joined = joining(len(old), dropped, at)
 
     def texts(column: Texts, new: Texts) -> Texts:
@@ -315,6 +257,14 @@ def _match(old: Rows, new: Rows) -> tuple[Positions, Positions]:
         np.concatenate((left, keys[by_entry[twin]])),
         np.concatenate((right, keys[by_entry[twin + 1]])),
     )
+
+
+def differing_pairs(old: Rows, new: Rows) -> NDArray[np.bool_]:
+    """Which of some rows differ from those of the same entries before."""
+    everywhere = np.arange(len(old))
+    differs = np.zeros(len(old), np.bool_)
+    differs[_differing(old, everywhere, new, everywhere)[0]] = True
+    return differs
 
 
 def _differing(old: Rows, in_old: Positions, new: Rows, in_new: Positions) -> tuple[Positions, Positions]:

@@ -12,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk import times
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.e164 import LARGEST
-from blocklist_sdk.records import SCOPES
+from blocklist_sdk.records import SCOPES, Entry
 from blocklist_sdk.release.limits import check_distinct_texts, check_overlaps, check_text_bytes
 
 Int64s = NDArray[np.int64]
@@ -250,6 +251,26 @@ def is_sorted(number: Int64s, last: Int64s, entry: Int64s) -> bool:
     last_step = last[tied + 1] - last[tied]
     entry_step = entry[tied + 1] - entry[tied]
     return bool(((last_step > 0) | ((last_step == 0) & (entry_step > 0))).all())
+
+
+def entry_at(rows: Rows, at: int, *, feed: str) -> Entry:
+    """The entry in a row of a feed's release."""
+    number, last, until = int(rows.number[at]), int(rows.last[at]), int(rows.until[at])
+    level, category, issuer, scope = (
+        texts.values[int(texts.codes[at])] for texts in (rows.level, rows.category, rows.issuer, rows.scope)
+    )
+    return Entry(
+        number=number,
+        last=None if last == number else last,
+        entry=int(rows.entry[at]),
+        level=level,
+        category=category,
+        issuer=issuer,
+        scope=frozenset(scope.split("+")),
+        since=times.from_ms(int(rows.since[at])),
+        until=None if until == FOREVER_MS else times.from_ms(until),
+        feed=feed,
+    )
 
 
 def checked(parts: Iterable[Rows]) -> Iterator[Rows]:

@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 
 from blocklist_sdk.records import Tally
-from blocklist_sdk.release.rows import Positions, Texts
+from blocklist_sdk.release.rows import Texts
 
 
-def count_by(texts: Texts, at: Positions) -> Counter[str]:
-    """How many of the rows at these positions have each text."""
-    count = np.bincount(texts.codes[at], minlength=len(texts.values)).tolist()
+def count_by(texts: Texts) -> Counter[str]:
+    """How many of the rows have each text."""
+    count = np.bincount(texts.codes, minlength=len(texts.values)).tolist()
     return Counter({value: n for value, n in zip(texts.values, count, strict=False) if n})
 
 

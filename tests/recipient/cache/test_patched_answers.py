@@ -13,7 +13,8 @@ from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generatio
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED
 from blocklist_sdk.recipient.cache.lookup import NumberLookup, Touched, answer_tables
 from blocklist_sdk.release.digest import digest
-from blocklist_sdk.release.merge import apply, delta_between
+from blocklist_sdk.release.layers import apply
+from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 from support.scale import scaled
 from support.strategies import Row, plain_rows, to_plain, to_rows

@@ -20,7 +20,10 @@ import pyarrow as pa
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
 from blocklist_sdk.errors import BlocklistError, Malformed
-from blocklist_sdk.recipient.cache.arrow_files import (
+from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, Touched, answer_tables
+from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
+from blocklist_sdk.records import Entry, Scope
+from blocklist_sdk.release.arrow_files import (
     copy_with_cells,
     describe,
     map_table,
@@ -28,12 +31,9 @@ from blocklist_sdk.recipient.cache.arrow_files import (
     rows_to_table,
     write_table,
 )
-from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, Touched, answer_tables
-from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
-from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from blocklist_sdk.release.rows import Rows, Texts, entry_at
 
 _FORMAT = 2
 """1: without secrets in the table of numbers (`cells.Homes`), and read as well."""
@@ -324,20 +324,7 @@ class Generation:
 
     def entry(self, row: int) -> Entry:
         """The entry in a row."""
-        rows = self.rows
-        number, last, until = int(rows.number[row]), int(rows.last[row]), self._until[row]
-        return Entry(
-            number=number,
-            last=last if last != number else None,
-            entry=int(rows.entry[row]),
-            level=_text(rows.level, row),
-            category=_text(rows.category, row),
-            issuer=_text(rows.issuer, row),
-            scope=frozenset(_text(rows.scope, row).split("+")),
-            since=times.from_ms(self._since[row]),
-            until=None if until == FOREVER_MS else times.from_ms(until),
-            feed=self.about.feed,
-        )
+        return entry_at(self.rows, row, feed=self.about.feed)
 
 
 def _counted_codes(column: Texts) -> list[int]:
@@ -367,10 +354,6 @@ def _era(directory: Path, document: Mapping[str, Any]) -> int:
             roles = targets["signed"]["delegations"]["roles"]
             era = next((role.get("era") for role in roles if role["name"] == document["feed"]), None)
     return FIRST_ERA if era is None else int(era)
-
-
-def _text(column: Texts, row: int) -> str:
-    return column.values[int(column.codes[row])]
 
 
 def _sha256_of(path: Path) -> str:

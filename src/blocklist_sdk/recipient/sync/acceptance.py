@@ -1,14 +1,11 @@
 """A person's word that one list may come into force although the guard refuses it. Pure."""
 
-import re
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.digest import is_digest
 from blocklist_sdk.release.release_id import ReleaseId
-
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-"""It is whole: a publisher can make two lists whose digests begin alike, and show one and sign the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +14,8 @@ class Acceptance:
 
     Attributes:
         serial: the release's serial.
-        digest: its digest; None for the one that was refused on this machine before.
+        digest: its digest, whole: a publisher can make two lists whose digests begin alike, and show one and sign the
+            other. None for the one that was refused on this machine before.
         era: its era; None for any.
     """
 
@@ -37,13 +35,13 @@ class Acceptance:
         """
         name, colon, digest = str(given).lower().partition(":")
         try:
-            if isinstance(given, bool) or (colon and not _DIGEST.fullmatch(digest)):
+            if isinstance(given, bool) or (colon and not is_digest(digest)):
                 raise InvalidInput("it is no list")
             era, serial = ReleaseId.parse(name)
         except InvalidInput as error:
             raise InvalidInput(
                 f"accept names a list: the serial of a release that was refused on this machine, such as 4, or "
-                f"SERIAL:DIGEST, as the refusal has it, with all 64 digits of the digest; not {given!r}"
+                f"SERIAL:DIGEST, as the refusal has it, with the whole digest; not {given!r}"
             ) from error
         return cls(serial, digest or None, era)
 

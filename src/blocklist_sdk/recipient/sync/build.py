@@ -16,7 +16,8 @@ from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
-from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
+from blocklist_sdk.release.layers import LayeredRows, apply_all
+from blocklist_sdk.release.merge import Delta, Difference, difference
 from blocklist_sdk.release.rows import Rows
 
 
@@ -72,10 +73,11 @@ class Fetch:
         for file, rows_max in zip(planned.deltas, may_have, strict=True):
             deltas.append(read_delta(self._download(file), rows_max=min(rows_max, left)))
             left -= len(deltas[-1])
-        before = rows
-        rows, changes = apply_all(before, deltas)
+        before = LayeredRows.of(rows)
+        after, changes = apply_all(before, deltas)
+        rows = after.whole()
         rows.validate_texts()
-        check_step(before, rows, changes, last_entry=self.index.last_entry)
+        check_step(before, changes, last_entry=self.index.last_entry)
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
@@ -84,7 +86,7 @@ class Fetch:
         if planned.snapshot is not None:
             changes = difference(old, rows)
             if self.continues:
-                check_moves(old, rows, changes)
+                check_moves(changes)
         return Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
 
     def _download(self, file: FileRef) -> Path:
