@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.fresh import memory
+from benchmarks.heads import FEED, PASSPHRASE, WARM, set_head, snapshot_of
 from benchmarks.lists import REGION, written
-from benchmarks.long_lists import FIRST, FULL, Plan, columns
-from benchmarks.long_repository import FEED, PASSPHRASE, WARM, rows_of, set_head
+from benchmarks.long_lists import FIRST, FULL, Change, Plan, columns
 
 Figures = dict[str, Any]
 
@@ -34,6 +33,10 @@ _SCREENINGS: Final = 3
 _DIGESTS: Final = 3
 _IN_MEMORY_MAX: Final = 20_000_000
 """Longer lists are digested from mapped columns."""
+
+
+_SET_BYTES: Final = 130
+"""Memory to have for each number, while a set of them is made from a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,6 @@ def cold(about: About) -> Figures:
 
 def plain(about: About) -> Figures:
     """The same file by a plain download: SHA-256 and a Parquet read."""
-    from benchmarks.long_repository import snapshot_of
     from benchmarks.sync import download
 
     folder, place = Path(about.folder), Path(about.recipient)
@@ -342,6 +344,7 @@ def publish(about: About) -> Figures:
 
 def digested(about: About) -> Figures:
     """The digest of the whole list."""
+    from benchmarks.long_repository import rows_of
     from blocklist_sdk.release.digest import digest
 
     rows = rows_of(columns(Path(about.lists), in_memory=about.rows <= _IN_MEMORY_MAX))
@@ -358,6 +361,8 @@ def digested(about: About) -> Figures:
 
 def python_set(about: About) -> Figures:
     """A Python set of what is blocked."""
+    if _free_bytes() < _SET_BYTES * about.rows:
+        raise SystemExit(f"a set of {about.rows:,} numbers needs more memory than is free")
     private, _ = memory()
     started = time.perf_counter()
     blocked = set(np.load(Path(about.lists) / "blocked.npy").tolist())
@@ -370,8 +375,6 @@ def python_set(about: About) -> Figures:
 def sqlite(about: About) -> Figures:
     """SQLite: a table of all columns, a delta in one transaction, look-ups by its primary key; unsigned, unverified."""
     import sqlite3
-
-    from benchmarks.long_lists import Change
 
     place = Path(about.recipient)
     place.mkdir(parents=True, exist_ok=True)
@@ -511,6 +514,11 @@ def _bytes_written() -> int:
 def _status_bytes(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def _free_bytes() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
 
 
 def _cpu_s() -> float:

@@ -158,6 +158,22 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def others_table(figures: Figures) -> str:
+    """What others do with the same lists, as a Markdown table; empty if nothing of it was measured."""
+    lines = []
+    for rows in sorted(figures.samples):
+        for name, unit, what in _OTHERS:
+            spread = figures.of(rows, BESIDE, name)
+            if spread is not None:
+                lines.append(f"| {rows:,} | {what} | {_cell(spread, unit, None)} |")
+    lines += [
+        f"| {rows:,} | {measure} | failed: {why} |"
+        for rows, sides in sorted(figures.failures.items())
+        for measure, why in sides.get(BESIDE, {}).items()
+    ]
+    return "\n".join(["| rows | beside | |", "|---:|---|---:|", *lines]) if lines else ""
+
+
 def _cell(spread: Spread | None, unit: Unit, failure: str | None) -> str:
     if spread is None:
         return f"failed: {failure}" if failure else "–"
@@ -330,9 +346,7 @@ _KINDS: Final = (
         "`integer in bl`",
         _first(_shorter("integer_s", 1.5), _within_spread("integer_s", "s")),
     ),
-    _Kind(
-        "lookups", "text_s", "s", "`text in bl`", _first(_shorter("text_s", 1.5), _within_spread("text_s", "s"))
-    ),
+    _Kind("lookups", "text_s", "s", "`text in bl`", _first(_shorter("text_s", 1.5), _within_spread("text_s", "s"))),
     _Kind("lookups", "lookup_memory", "B", "private memory after these questions"),
     _Kind(
         "lookups-full",
@@ -363,6 +377,19 @@ _KINDS: Final = (
         "the same, and first `text in bl`",
         _first(_within_spread("open_text_s", "s"), _most("open_text_s", "s", {LONGEST: _OPEN_MOST})),
     ),
-    _Kind("wire", "wire", "B", "a snapshot row on the wire", _most("wire", "B", {0: 8.0})),
+    _Kind("wire", "wire", "B", "a snapshot row on the wire", _most("wire", "B", {1_000_000: 8.0})),
 )
 
+
+_OTHERS: Final[tuple[tuple[str, Unit, str], ...]] = (
+    ("plain_s", "s", "httpx download + SHA-256 + Parquet read"),
+    ("plain_memory", "B", "peak memory of it, in no file"),
+    ("set_build_s", "s", "building a Python set of what is blocked"),
+    ("set_memory", "B", "private memory of it"),
+    ("set_integer_s", "s", "`integer in set`"),
+    ("sqlite_build_s", "s", "inserting all columns into SQLite"),
+    ("sqlite_bytes", "B", "the size of its file"),
+    ("sqlite_integer_s", "s", "an integer in SQLite, by its primary key"),
+    ("sqlite_delta_s", "s", "the same delta in SQLite, one transaction"),
+    ("sqlite_delta_written", "B", "bytes written by it"),
+)

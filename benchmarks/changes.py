@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import long_lists, long_repository
+from benchmarks import heads, long_lists
 from benchmarks.change_measures import About
-from benchmarks.change_rows import BEFORE, BESIDE, NOW, Figures, rows_of, table
+from benchmarks.change_rows import BEFORE, BESIDE, NOW, Figures, others_table, rows_of, table
 from benchmarks.long_lists import FIRST, FULL, Plan
 from benchmarks.results import machine
 from benchmarks.server import served
@@ -46,6 +46,7 @@ class _Measure:
         name: as in `change_measures.MEASURES`, or `wire`.
         at: the head that the recipient has to have; None if it needs none.
         leaves: the head that it has afterwards; None for the same.
+        needs: another measure that the recipient has to have gone through before, at the same head.
         once: in the first round only, since it has enough samples, or takes long.
         times: processes in each round.
         beside: not of a commit, but of what others do.
@@ -55,6 +56,7 @@ class _Measure:
     name: str
     at: str | None = None
     leaves: str | None = None
+    needs: str | None = None
     once: bool = False
     times: int = 1
     beside: bool = False
@@ -71,15 +73,15 @@ def _measures(plan: Plan) -> tuple[_Measure, ...]:
         _Measure("cold", leaves=FIRST),
         _Measure("plain", beside=True),
         _Measure("opened", at=FIRST, times=5),
-        _Measure("lookups", at=FIRST),
+        _Measure("lookups", at=FIRST, times=2),
         _Measure("screening", at=FIRST),
         _Measure("deltas", at=FIRST, leaves=deltas),
         _Measure("idle", at=deltas),
         _Measure("differences", at=deltas),
         _Measure("enforcement-first", at=deltas),
-        _Measure("enforcement", at=deltas, leaves=few),
+        _Measure("enforcement", at=deltas, leaves=few, needs="enforcement-first"),
         *chain,
-        _Measure("lookups-full", at=FULL),
+        _Measure("lookups-full", at=FULL, times=2),
         _Measure("publish", once=True),
         _Measure("set", beside=True, once=True, is_asked_for=True),
         _Measure("sqlite", beside=True, once=True, is_asked_for=True),
@@ -98,12 +100,14 @@ class _Side:
         environment: of its processes.
         about: what they work on.
         head: which release its recipient has; None if that is not known.
+        done: the measures that its recipient has gone through since it began with nothing.
     """
 
     whose: str
     environment: Mapping[str, str]
     about: About
-    head: str | None = field(default=None)
+    head: str | None = None
+    done: set[str] = field(default_factory=set)
 
 
 class _Failed(Exception):
@@ -120,9 +124,7 @@ def measure(rows: int, arguments: argparse.Namespace, commits: Mapping[str, Path
         figures: where to note what is found.
     """
     plan = Plan(rows, arguments.chain if rows <= arguments.chain_most * _MILLION else 0)
-    wanted = [
-        each for each in _measures(plan) if each.name in arguments.only or (not arguments.only and _is_usual(each, arguments))
-    ]
+    wanted = [each for each in _measures(plan) if _is_wanted(each, arguments)]
     arguments.cache.mkdir(parents=True, exist_ok=True)
     _say(f"{rows:,} rows: making lists …")
     lists = long_lists.ready(plan, arguments.cache)
@@ -140,7 +142,7 @@ def measure(rows: int, arguments: argparse.Namespace, commits: Mapping[str, Path
                         figures.fail(rows, whose, each.name, f"nothing could be published: {error}")
         if not sides:
             return
-        beside = replace_side(sides[0], BESIDE, work)
+        beside = _beside(sides[-1], work)
         for turn in range(arguments.rounds):
             for each in wanted:
                 if each.once and turn:
@@ -151,8 +153,10 @@ def measure(rows: int, arguments: argparse.Namespace, commits: Mapping[str, Path
                         _run(each, side, plan, figures)
 
 
-def _is_usual(each: _Measure, arguments: argparse.Namespace) -> bool:
-    return not each.is_asked_for or bool(arguments.peers)
+def _is_wanted(each: _Measure, arguments: argparse.Namespace) -> bool:
+    if arguments.only:
+        return each.name in arguments.only
+    return arguments.peers or not each.is_asked_for
 
 
 def _run(each: _Measure, side: _Side, plan: Plan, figures: Figures) -> None:
@@ -172,14 +176,19 @@ def _run(each: _Measure, side: _Side, plan: Plan, figures: Figures) -> None:
 def _found(each: _Measure, side: _Side, plan: Plan) -> dict[str, Any]:
     folder = Path(side.about.folder)
     if each.name == "wire":
-        return {"wire": long_repository.snapshot_of(folder).stat().st_size / plan.rows}
+        return {"wire": heads.snapshot_of(folder).stat().st_size / plan.rows}
     if each.at is not None:
         _bring(side, each.at, plan)
+    if each.needs is not None and each.needs not in side.done:
+        _process(each.needs, side.about, side.environment)
     if each.name == "publish":
         shutil.rmtree(side.about.publisher, ignore_errors=True)
-        long_repository.copied(folder / "publisher-first", Path(side.about.publisher))
+        heads.copied(folder / "publisher-first", Path(side.about.publisher))
+    if each.name == "cold":
+        side.done.clear()
     found = _process(each.name, side.about, side.environment)
     side.head = each.leaves or side.head
+    side.done.add(each.name)
     return found
 
 
@@ -193,6 +202,8 @@ def _bring(side: _Side, head: str, plan: Plan) -> None:
     is_behind = side.head in order and head in order and order[side.head] < order[head]
     anew = not is_behind and not (side.head == FIRST and head == FULL)
     side.head = None
+    if anew:
+        side.done.clear()
     _process("bring", replace(side.about, head=head, anew=anew), side.environment)
     side.head = head
 
@@ -245,7 +256,9 @@ def _side(whose: str, checkout: Path, plan: Plan, lists: Path, work: Path, cache
     """A commit with its repository, published and served."""
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
     folder = _published(checkout, plan, lists, cache, environment)
-    with served(folder / "publisher" / "repository", environment={**os.environ, "PYTHONPATH": str(_HERE / "src")}) as url:
+    # By the same server for all.
+    ours = {**os.environ, "PYTHONPATH": str(_HERE / "src")}
+    with served(folder / "publisher" / "repository", environment=ours) as url:
         yield _Side(
             whose,
             environment,
@@ -261,9 +274,9 @@ def _side(whose: str, checkout: Path, plan: Plan, lists: Path, work: Path, cache
         )
 
 
-def replace_side(side: _Side, whose: str, work: Path) -> _Side:
+def _beside(side: _Side, work: Path) -> _Side:
     """What others do with the same files."""
-    return _Side(whose, side.environment, replace(side.about, recipient=str(work / whose)))
+    return _Side(BESIDE, side.environment, replace(side.about, recipient=str(work / BESIDE)))
 
 
 def _published(checkout: Path, plan: Plan, lists: Path, cache: Path, environment: Mapping[str, str]) -> Path:
@@ -302,7 +315,7 @@ def _published(checkout: Path, plan: Plan, lists: Path, cache: Path, environment
 
 def _form_of(checkout: Path) -> str:
     """A name for the form in which a commit publishes: of its sources, so that a change of them publishes anew."""
-    hashed = hashlib.sha256(Path(long_repository.__file__).read_bytes())
+    hashed = hashlib.sha256(Path(__file__).with_name("long_repository.py").read_bytes())
     for path in sorted((checkout / "src" / "blocklist_sdk" / "release").glob("*.py")):
         hashed.update(path.name.encode() + b"\0" + path.read_bytes())
     return hashed.hexdigest()[:12]
@@ -373,6 +386,8 @@ def main(given: Sequence[str] | None = None) -> int:
         f"{', '.join(f'{k} {v}' for k, v in about.items())}\n"
     )
     print(table(results))
+    if others := others_table(figures):
+        print(f"\n{others}")
     if arguments.json:
         document = {
             "generated": True,

@@ -153,6 +153,7 @@ def mobile_prefixes() -> Int64s:
 
 
 def draw(rng: np.random.Generator, shares: tuple[tuple[Any, float], ...], count: int) -> Int64s:
+    """Positions in `shares`, each as often as its share says."""
     return np.searchsorted(np.cumsum([share for _, share in shares])[:-1], rng.random(count), "right")
 
 

@@ -51,7 +51,8 @@ FEWS: Final = 3
 """How many deltas of each of the two sizes there are."""
 
 FULL_SHARE: Final = 0.024
-"""Rows of the delta after which an overlay is nearly full, as a share of the list: a change counts twice there."""
+FULLS: Final = 10
+"""Rows of so many deltas after which an overlay is nearly full, as a share of the list: a change counts twice there."""
 
 QUESTIONS: Final = 400_000
 SCREENED: Final = 1_000_000
@@ -59,8 +60,8 @@ ADDITIONS: Final = 4
 """How often a publisher adds numbers."""
 
 FIRST: Final = "1"
-FULL: Final = "full"
-"""The head of another branch: one delta after the first release, of `FULL_SHARE` of its rows."""
+FULL: Final = f"full-{FULLS}"
+"""The last head of another branch: deltas after the first release, of `FULL_SHARE` of its rows."""
 
 TEXTS: Final = {
     name: tuple(sorted(value for value, _ in shares))
@@ -70,7 +71,7 @@ INTEGERS: Final = ("number", "entry", "since", "until")
 FOREVER_MS: Final = int(np.iinfo(np.int64).max)
 
 _PART: Final = 1 << 20
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Counts up whenever lists are made in another way."""
 
 
@@ -116,10 +117,15 @@ class Plan:
         """The rest."""
         return self.heads[1 + DELTAS + FEWS :]
 
+    @property
+    def full_heads(self) -> tuple[str, ...]:
+        """The other branch."""
+        return tuple(f"full-{at}" for at in range(1, FULLS + 1))
+
     def size(self, head: str) -> int:
         """Rows of the delta that leads to a head."""
-        if head == FULL:
-            return max(int(self.rows * FULL_SHARE), min(8_000, self.rows // 10))
+        if head in self.full_heads:
+            return max(int(self.rows * FULL_SHARE), min(8_000, self.rows // 10)) // FULLS
         return self.few if head in self.few_heads else self.changed
 
     @property
@@ -150,9 +156,8 @@ class Change:
 
     def save(self, lists: Path, head: str) -> None:
         """Write it."""
-        np.savez(
-            lists / f"change-{head}.npz", gone_number=self.gone_number, gone_entry=self.gone_entry, **self.puts
-        )
+        columns: dict[str, Any] = {"gone_number": self.gone_number, "gone_entry": self.gone_entry, **self.puts}
+        np.savez(lists / f"change-{head}.npz", **columns)
 
 
 def ready(plan: Plan, cache: Path) -> Path:
@@ -171,13 +176,15 @@ def ready(plan: Plan, cache: Path) -> Path:
 
 def columns(lists: Path, *, in_memory: bool) -> dict[str, NDArray[Any]]:
     """The first release's columns, mapped or read."""
-    mode = None if in_memory else "r"
-    return {name: np.asarray(np.load(lists / f"{name}.npy", mmap_mode=mode)) for name in (*INTEGERS, *TEXTS)}
+    names = (*INTEGERS, *TEXTS)
+    if in_memory:
+        return {name: np.load(lists / f"{name}.npy") for name in names}
+    return {name: np.asarray(np.load(lists / f"{name}.npy", mmap_mode="r")) for name in names}
 
 
 def _make(plan: Plan, lists: Path) -> None:
     rng = np.random.default_rng([SEED, plan.rows])
-    heads = (*plan.heads[1:], FULL)
+    heads = (*plan.heads[1:], *plan.full_heads)
     unlisted = QUESTIONS // 2 + SCREENED // 2 + sum(map(plan.size, heads)) + ADDITIONS * FEW
     today_ms = int(datetime.now(UTC).timestamp() * 1000) // DAY_MS * DAY_MS
     # In the order in which complaints were confirmed, which has nothing to do with the numbers.
@@ -185,7 +192,9 @@ def _make(plan: Plan, lists: Path) -> None:
     rng.shuffle(entry)
     np.save(lists / "entry.npy", entry)
     del entry
-    into = {name: open_memmap(lists / f"{name}.npy", "w+", np.int64, (plan.rows,)) for name in INTEGERS if name != "entry"}
+    into = {
+        name: open_memmap(lists / f"{name}.npy", "w+", np.int64, (plan.rows,)) for name in INTEGERS if name != "entry"
+    }
     into |= {name: open_memmap(lists / f"{name}.npy", "w+", np.uint8, (plan.rows,)) for name in TEXTS}
     spare: list[Int64s] = []
     start = 0
@@ -252,14 +261,13 @@ class _Changes:
     def save(self, lists: Path) -> None:
         """Write all of it."""
         plan, rng = self._plan, self._rng
-        touched = self._positions(sum(plan.size(head) - plan.size(head) // 2 for head in plan.heads[1:]))
-        for head in plan.heads[1:]:
-            count = plan.size(head) - plan.size(head) // 2
-            self._change(plan.size(head), touched[:count]).save(lists, head)
-            touched = touched[count:]
-        self._entry = plan.rows
-        size = plan.size(FULL)
-        self._change(size, self._positions(size - size // 2)).save(lists, FULL)
+        for branch in (plan.heads[1:], plan.full_heads):
+            self._entry = plan.rows
+            touched = self._positions(sum(plan.size(head) - plan.size(head) // 2 for head in branch))
+            for head in branch:
+                count = plan.size(head) - plan.size(head) // 2
+                self._change(plan.size(head), touched[:count]).save(lists, head)
+                touched = touched[count:]
 
         half = min(QUESTIONS, plan.rows) // 2
         asked = rng.permutation(np.concatenate((self._first["number"][self._positions(half)], self._new(half))))

@@ -1,13 +1,11 @@
-"""Publish a long list and what changes on it, in the form of one commit: ``python -m benchmarks.long_repository ABOUT``.
+"""Publish a long list, and what changes on it, as one commit does: ``python -m benchmarks.long_repository ABOUT``.
 
 Commits sign different digests, so each publishes its own repository from the same rows. The command would hold whole
 lists in memory, release after release; here the release files are written from mapped columns, and only what is signed
-is made as the publisher makes it. `heads/HEAD.json` is the timestamp of each head: with it in the repository's place,
-that release is the current one, so that a recipient can be led from release to release.
+is made as the publisher makes it. `benchmarks.heads` has what comes of it.
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,24 +17,21 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.heads import FEED, PASSPHRASE, WARM, copied
 from benchmarks.lists import REGION
-from benchmarks.long_lists import FIRST, FULL, INTEGERS, TEXTS, Change, Plan, columns
+from benchmarks.long_lists import FIRST, INTEGERS, TEXTS, Change, Plan, columns
 from blocklist_sdk import Publisher
 from blocklist_sdk.disk import staged
 from blocklist_sdk.publisher.folder import PublisherFolder, Timing
 from blocklist_sdk.publisher.repository import Lifetimes, Repository
+from blocklist_sdk.release import merge
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import write_delta, write_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef, Release
-from blocklist_sdk.release.merge import Delta, Removals, apply
+from blocklist_sdk.release.merge import Delta, Removals
 from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
 from blocklist_sdk.release.rows import Rows, Texts
 
-FEED: Final = "generated"
-WARM: Final = "warm"
-"""A feed of few numbers, to sync before anything is measured: what is imported then is not measured."""
-
-PASSPHRASE: Final = "correct horse battery"
 _ISSUER: Final = "authority"
 _WARM_NUMBERS: Final = 6_281_100_000_000 + np.arange(1, 101) * 7
 
@@ -62,59 +57,25 @@ def main(about: Mapping[str, Any]) -> None:
     (folder / "heads").mkdir()
     rows = rows_of(columns(lists, in_memory=False))
     opened = PublisherFolder(publisher.directory, passphrase=PASSPHRASE, timing=_TIMING)
+    whole = _Current.of(rows)
     with opened.locked() as repository:
-        first = _publish_first(repository, rows)
+        first = _publish_first(repository, rows, whole)
         _keep_head(folder, FIRST)
     # As a publisher has it who has published one release, for what is measured there.
     copied(publisher.directory, folder / "publisher-first")
     with opened.locked() as repository:
-        released, current = [first], _Current.of(rows)
-        for head in plan.heads[1:]:
-            current = current.after(_delta(Change.load(lists, head)))
-            released.append(_publish_next(repository, released, current))
-            _keep_head(folder, head)
-        _publish_next(repository, [first], _Current.of(rows).after(_delta(Change.load(lists, FULL))))
-        _keep_head(folder, FULL)
-
-
-def set_head(folder: Path, head: str) -> None:
-    """Let a release be the current one.
-
-    Args:
-        folder: what `main` made.
-        head: which.
-    """
-    metadata = folder / "publisher" / "repository" / "metadata"
-    following = metadata / ".next.json"
-    shutil.copyfile(folder / "heads" / f"{head}.json", following)
-    os.replace(following, metadata / "timestamp.json")
-
-
-def copied(publisher: Path, copy: Path) -> None:
-    """Copy a publisher's folder; target files are linked, since they are never written again."""
-    shutil.copytree(publisher, copy, copy_function=_linked)
-
-
-def snapshot_of(folder: Path) -> Path:
-    """The first release's snapshot."""
-    return max((folder / "publisher-first" / "repository" / "targets" / FEED).glob("*.parquet"), key=_size)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
+        for branch in (plan.heads[1:], plan.full_heads):
+            released, current = [first], whole
+            for head in branch:
+                current = current.after(_delta(Change.load(lists, head)))
+                released.append(_publish_next(repository, released, current))
+                _keep_head(folder, head)
 
 
 def _keep_head(folder: Path, head: str) -> None:
     shutil.copyfile(
         folder / "publisher" / "repository" / "metadata" / "timestamp.json", folder / "heads" / f"{head}.json"
     )
-
-
-def _linked(source: str, target: str) -> None:
-    if "/repository/targets/" in source:
-        os.link(source, target)
-    else:
-        shutil.copy2(source, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +107,20 @@ class _Current:
     @classmethod
     def of(cls, rows: Rows) -> "_Current":
         """A whole list."""
-        state: Any = rows
         try:
             from blocklist_sdk.release.layers import LayeredRows
             from blocklist_sdk.release.tree import Tree
         except ImportError:
-            pass
-        else:
-            state = LayeredRows.of(rows), Tree.of(rows)
-        return cls(len(rows), digest(rows), len(rows), state)
+            return cls(len(rows), digest(rows), len(rows), rows)
+        tree = Tree.of(rows)
+        return cls(len(rows), tree.digest, len(rows), (LayeredRows.of(rows), tree))
 
     def after(self, delta: Delta) -> "_Current":
         """The list after a delta."""
         last = max(self.last_entry, int(delta.puts.entry.max(initial=0)))
         if isinstance(self.state, Rows):
-            after, _ = apply(self.state, delta)
+            # As long as lists were always whole.
+            after: Rows = merge.__dict__["apply"](self.state, delta)[0]
             return _Current(len(after), digest(after), last, after, delta)
         before, tree = self.state
         layers, changes = before.applied(delta)
@@ -168,12 +128,12 @@ class _Current:
         return _Current(len(layers), tree.digest, last, (layers, tree), delta)
 
 
-def _publish_first(repository: Repository, rows: Rows) -> _Published:
+def _publish_first(repository: Repository, rows: Rows, whole: _Current) -> _Published:
     with staged(repository.folder(FEED)) as file:
         write_snapshot(rows, file)
         snapshot = FileRef(path=snapshot_path(FEED, 1), length=file.stat().st_size)
         release = Release(
-            serial=1, published_at=_now(), rows=len(rows), digest=digest(rows), snapshot=snapshot, delta=None
+            serial=1, published_at=_now(), rows=len(rows), digest=whole.digest, snapshot=snapshot, delta=None
         )
         _sign(repository, [release], last_entry=len(rows), files={snapshot.path: file})
     return _Published(release, len(rows))
@@ -214,18 +174,14 @@ def _now() -> datetime:
 
 
 def rows_of(found: Mapping[str, Any]) -> Rows:
-    return Rows(
-        **{name: found[name] for name in INTEGERS},
-        last=found["number"],
-        issuer=Texts.repeat(_ISSUER, len(found["number"])),
-        **{name: Texts.encode(found[name], values) for name, values in TEXTS.items()},
-    )
+    """Columns of `long_lists` as a release's rows."""
+    made: dict[str, Any] = {name: found[name] for name in INTEGERS}
+    made |= {name: Texts.encode(found[name], values) for name, values in TEXTS.items()}
+    return Rows(last=found["number"], issuer=Texts.repeat(_ISSUER, len(found["number"])), **made)
 
 
 def _delta(change: Change) -> Delta:
-    return Delta(
-        puts=rows_of(change.puts), removes=Removals(change.gone_number, change.gone_number, change.gone_entry)
-    )
+    return Delta(puts=rows_of(change.puts), removes=Removals(change.gone_number, change.gone_number, change.gone_entry))
 
 
 if __name__ == "__main__":

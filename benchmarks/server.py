@@ -29,7 +29,8 @@ def served(repository: Path, *, environment: Mapping[str, str]) -> Iterator[str]
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     with process:
         url = process.stdout.readline().strip()
         try:
