@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -221,7 +222,11 @@ def _process(name: str, about: About, environment: Mapping[str, str]) -> dict[st
                 stdout=output,
                 stderr=errors,
             )
-            peak = _watched(process)
+            try:
+                peak = _watched(process)
+            finally:
+                process.kill()
+                process.wait()
         if process.returncode:
             lines = err.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise _Failed(lines[-1][:300] if lines else f"it ended with {process.returncode}")
@@ -242,8 +247,7 @@ def _watched(process: "subprocess.Popen[bytes]") -> int:
             found = None
         peak = max(peak, 1024 * int(found[1]) if found else 0)
         if time.monotonic() > end:
-            process.kill()
-            process.wait()
+            raise _Failed(f"it was still running after {_TIMEOUT_S:,} s")
         time.sleep(_WATCH_S)
     return peak
 
@@ -403,4 +407,6 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # So that processes are ended and folders removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     sys.exit(main())
