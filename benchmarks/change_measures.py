@@ -120,16 +120,18 @@ def cold(about: About) -> Figures:
     shutil.rmtree(place, ignore_errors=True)
     about.let(FIRST)
     _warm_up(about)
-    base, before = _status_bytes("RssAnon"), _bytes_written()
+    base, before, cpu = _status_bytes("RssAnon"), _bytes_written(), _cpu_s()
     with about.open() as blocklist:
         started = time.perf_counter()
         result = blocklist.sync()
         seconds = time.perf_counter() - started
+        cpu = _cpu_s() - cpu
         _require(result.kind, "snapshot")
         size = blocklist.status().generation_bytes
     # The peak of this process is watched from outside, so that watching takes no time from it.
     return {
         "cold_s": seconds,
+        "cold_cpu_s": cpu,
         "cold_written": _bytes_written() - before,
         "memory_before": base,
         "generation_bytes": size,
@@ -162,7 +164,7 @@ def deltas(about: About) -> Figures:
     return {
         "memory_before": base,
         "delta_s": figures["seconds"],
-        "delta_first_s": figures["seconds"][0],
+        "delta_cpu_s": figures["cpu"],
         "delta_written": figures["written"],
         "delta_received": figures["received"],
     }
@@ -465,13 +467,14 @@ def _no_time() -> Any:
 
 
 def _synced_by_deltas(about: About, heads: Sequence[str]) -> dict[str, list[float]]:
-    figures: dict[str, list[float]] = {"seconds": [], "written": [], "received": []}
+    figures: dict[str, list[float]] = {"seconds": [], "cpu": [], "written": [], "received": []}
     with about.open() as blocklist:
         for head in heads:
             about.let(head)
-            before, started = _bytes_written(), time.perf_counter()
+            before, cpu, started = _bytes_written(), _cpu_s(), time.perf_counter()
             result = blocklist.sync()
             figures["seconds"].append(time.perf_counter() - started)
+            figures["cpu"].append(_cpu_s() - cpu)
             figures["written"].append(_bytes_written() - before)
             figures["received"].append(result.bytes)
             _require(result.kind, "delta")

@@ -35,6 +35,7 @@ _COMMIT_BEFORE: Final = "004c60c"
 """The last commit that wrote each generation whole."""
 
 _MILLION: Final = 1_000_000
+_WORK: Final = "work-"
 _WATCH_S: Final = 0.005
 _TIMEOUT_S: Final = 7200
 
@@ -129,8 +130,11 @@ def measure(rows: int, arguments: argparse.Namespace, commits: Mapping[str, Path
     arguments.cache.mkdir(parents=True, exist_ok=True)
     _say(f"{rows:,} rows: making lists …")
     lists = long_lists.ready(plan, arguments.cache)
+    _remove_left_over(arguments.cache)
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="work-", dir=arguments.cache)))
+        work = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{_WORK}{os.getpid()}-", dir=arguments.cache))
+        )
         sides = []
         for whose, checkout in commits.items():
             try:
@@ -253,6 +257,20 @@ def _watched(process: "subprocess.Popen[bytes]") -> int:
 
 
 # What is prepared
+
+
+def _remove_left_over(cache: Path) -> None:
+    """Remove what runs that were killed have left: gigabytes."""
+    for path in cache.glob(f"{_WORK}*-*"):
+        if not Path("/proc", path.name.removeprefix(_WORK).partition("-")[0]).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _commit_of(checkout: Path) -> str:
+    """What is checked out, as git names it."""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude", "*"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    return run.stdout.strip() or "unknown"
 
 
 @contextmanager
@@ -396,6 +414,7 @@ def main(given: Sequence[str] | None = None) -> int:
         document = {
             "generated": True,
             "rounds": arguments.rounds,
+            "commits": {whose: _commit_of(checkout) for whose, checkout in commits.items()},
             "machine": about,
             "results": [{**asdict(row), "met": row.met} for row in results],
             "samples": figures.samples,
