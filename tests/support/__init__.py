@@ -13,7 +13,7 @@ Fixtures
 Publisher and recipient
 
 - `world`: a publisher with a repository, recipients of it, and a forger who signs with stolen keys.
-- `strategies`, `reference`: generated rows, and the slow and obvious answers about them.
+- `strategies`, `chains`, `reference`: generated rows, deltas after them, and the slow and obvious answers about them.
 - `audit`, `decisions`, `model`: whether a recipient answers from one whole release; overrides and all the rest in
   dictionaries.
 - `mirrors`: making a mirror, and looking at what it serves.

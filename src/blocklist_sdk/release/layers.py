@@ -267,7 +267,8 @@ def _positions(number: Int64s, first: Int64s, last: Int64s) -> Positions:
     start = np.searchsorted(number, first, "left")
     size = np.searchsorted(number, last, "right") - start
     ends = np.cumsum(size)
-    return np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
+    positions: Positions = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
+    return positions
 
 
 def _combined(old: LayeredRows, deltas: Sequence[Delta]) -> Delta:

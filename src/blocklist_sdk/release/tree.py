@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.digest import TREE_PREFIX
+from blocklist_sdk.release.digest_kinds import TREE_PREFIX
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Positions, Rows, Texts
