@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench docs lock clean
+.PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -72,6 +72,11 @@ test-httpx2:
 
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json
+
+# What a change costs, beside the commit before; lists are made once and kept in ~/.cache. For a hundred million rows:
+# --sizes 1 10 100, with 30 GB of disk.
+bench-changes: $(VENV)/.bench.stamp
+	$(BIN)/python -m benchmarks.changes --sizes 1 10 --peers --json benchmarks/results/changes.json
 
 docs: $(VENV)/.docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 from dataclasses import asdict
@@ -13,7 +11,7 @@ from benchmarks.lists import make_lists
 from benchmarks.lookups import lookups
 from benchmarks.processes import check, imports
 from benchmarks.ready import ready
-from benchmarks.results import Result, table
+from benchmarks.results import Result, machine, table
 from benchmarks.screening import screening, wrong_answers
 from benchmarks.sync import synced
 from benchmarks.wire import wire
@@ -61,31 +59,18 @@ def main() -> None:
     results += imports(repeats=arguments.repeats)
     results += wrong_answers()
 
-    machine = {
-        "cores": os.cpu_count(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
-    print(f"Generated rows; medians of {arguments.repeats}; {', '.join(f'{k} {v}' for k, v in machine.items())}\n")
+    about = machine()
+    print(f"Generated rows; medians of {arguments.repeats}; {', '.join(f'{k} {v}' for k, v in about.items())}\n")
     print(table(results))
     if arguments.json:
         document = {
             "generated": True,
             "repeats": arguments.repeats,
-            "machine": machine,
+            "machine": about,
             "results": [{**asdict(result), "ratio": result.ratio, "met": result.met} for result in results],
         }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -20,16 +20,16 @@ QUESTIONS = 1_000_000
 CHANGED = 10_000
 """Entries that differ between the two releases, at most: half of them go, half are new."""
 
-_SEED = 20_251
-_SUBSCRIBERS = 10**8
+SEED = 20_251
+SUBSCRIBERS = 10**8
 """Subscriber numbers behind a prefix such as 0812, eight digits: the longest that operators give out today."""
 
-_DAY_MS = 86_400_000
-_OLDEST_DAYS = 365
-_CATEGORIES = (("fraud", 0.6), ("phishing", 0.2), ("loan", 0.15), ("gambling", 0.05))
-_LEVELS = (("block", 0.9), ("advisory", 0.1))
-_SCOPES = (("sms+voice", 0.7), ("messaging+sms+voice", 0.2), ("sms", 0.1))
-_LIFETIMES_DAYS = ((180, 0.6), (365, 0.3), (0, 0.1))
+DAY_MS = 86_400_000
+OLDEST_DAYS = 365
+CATEGORIES = (("fraud", 0.6), ("phishing", 0.2), ("loan", 0.15), ("gambling", 0.05))
+LEVELS = (("block", 0.9), ("advisory", 0.1))
+SCOPES = (("sms+voice", 0.7), ("messaging+sms+voice", 0.2), ("sms", 0.1))
+LIFETIMES_DAYS = ((180, 0.6), (365, 0.3), (0, 0.1))
 """How long entries stand, and the share of each; 0 is without an end."""
 
 
@@ -62,31 +62,31 @@ def make_lists(rows: int) -> Lists:
     Args:
         rows: on each release.
     """
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     half = min(CHANGED // 2, rows // 10)
     questions = min(QUESTIONS, 2 * rows)
-    prefixes = _prefixes()
-    universe = len(prefixes) * _SUBSCRIBERS
+    prefixes = mobile_prefixes()
+    universe = len(prefixes) * SUBSCRIBERS
     wanted = rows + half + questions // 2
     place = rng.permutation(np.unique(rng.integers(universe, size=wanted + wanted // 50 + 100)))[:wanted]
-    number = prefixes[place // _SUBSCRIBERS] * _SUBSCRIBERS + place % _SUBSCRIBERS
+    number = prefixes[place // SUBSCRIBERS] * SUBSCRIBERS + place % SUBSCRIBERS
     every, unlisted = number[: rows + half], number[rows + half :]
 
-    today_ms = int(datetime.now(UTC).timestamp() * 1000) // _DAY_MS * _DAY_MS
-    lifetime = np.array([days for days, _ in _LIFETIMES_DAYS])[_draw(rng, _LIFETIMES_DAYS, len(every))]
+    today_ms = int(datetime.now(UTC).timestamp() * 1000) // DAY_MS * DAY_MS
+    lifetime = np.array([days for days, _ in LIFETIMES_DAYS])[draw(rng, LIFETIMES_DAYS, len(every))]
     # Nearly all are in force, as on a list that is kept; those that end today are not.
-    since = today_ms - rng.integers(1, np.where(lifetime, lifetime, _OLDEST_DAYS) + 1) * _DAY_MS
-    until = since + lifetime * _DAY_MS
-    level = _draw(rng, _LEVELS, len(every))
+    since = today_ms - rng.integers(1, np.where(lifetime, lifetime, OLDEST_DAYS) + 1) * DAY_MS
+    until = since + lifetime * DAY_MS
+    level = draw(rng, LEVELS, len(every))
     moment = pa.timestamp("ms", "UTC")
     whole = pa.table(
         {
             "number": every,
             # In the order in which complaints were confirmed, which has nothing to do with the numbers.
             "entry": np.arange(1, len(every) + 1),
-            "level": _texts(level, _LEVELS),
-            "category": _texts(_draw(rng, _CATEGORIES, len(every)), _CATEGORIES),
-            "scope": _texts(_draw(rng, _SCOPES, len(every)), _SCOPES),
+            "level": _texts(level, LEVELS),
+            "category": _texts(draw(rng, CATEGORIES, len(every)), CATEGORIES),
+            "scope": _texts(draw(rng, SCOPES, len(every)), SCOPES),
             "since": pa.array(since).cast(moment),
             "until": pa.array(until, mask=lifetime == 0).cast(moment),
         }
@@ -100,7 +100,7 @@ def make_lists(rows: int) -> Lists:
         changed=2 * half,
         blocked=np.sort(every[half:][is_blocked[half:]]),
         asked=asked,
-        texts=[_written(number, i % 6) for i, number in enumerate(asked.tolist())],
+        texts=[written(number, i % 6) for i, number in enumerate(asked.tolist())],
         universe=universe,
     )
 
@@ -112,13 +112,22 @@ def make_column(lists: Lists, rows: int) -> Any:
         lists: what is listed.
         rows: how many; at most as many as are listed.
     """
-    rng = np.random.default_rng(_SEED + 1)
+    rng = np.random.default_rng(SEED + 1)
     listed = lists.second.column("number").to_numpy()
     half = rows // 2
-    other = _prefixes()[rng.integers(len(_prefixes()), size=rows - half)] * _SUBSCRIBERS + rng.integers(
-        _SUBSCRIBERS, size=rows - half
+    other = mobile_prefixes()[rng.integers(len(mobile_prefixes()), size=rows - half)] * SUBSCRIBERS + rng.integers(
+        SUBSCRIBERS, size=rows - half
     )
     number = rng.permutation(np.concatenate((rng.choice(listed, half, replace=False), other)))
+    return written_column(number).take(rng.permutation(rows))
+
+
+def written_column(number: Int64s) -> Any:
+    """Numbers as people write them, in six formats by turns; the texts of each format stand together.
+
+    Args:
+        number: E.164 integers.
+    """
     parts = []
     for form in range(6):
         national = pc.utf8_slice_codeunits(pa.array(number[form::6]).cast(pa.string()), 2)
@@ -132,10 +141,10 @@ def make_column(lists: Lists, rows: int) -> Any:
             ("(0", a, ") ", b, ".", c),
         )[form]
         parts.append(pc.binary_join_element_wise(*pieces, ""))
-    return pa.concat_arrays(parts).take(rng.permutation(rows))
+    return pa.concat_arrays(parts)
 
 
-def _prefixes() -> Int64s:
+def mobile_prefixes() -> Int64s:
     """The four-digit mobile prefixes (0812 is 62812) of the library's table."""
     text = resources.files("blocklist_sdk.numbers").joinpath("data/id.csv").read_text(encoding="utf-8")
     found = [(row["first"], row["last"]) for row in csv.DictReader(text.splitlines())]
@@ -143,7 +152,8 @@ def _prefixes() -> Int64s:
     return np.array(sorted({prefix for span in spans for prefix in span}), np.int64)
 
 
-def _draw(rng: np.random.Generator, shares: tuple[tuple[Any, float], ...], count: int) -> Int64s:
+def draw(rng: np.random.Generator, shares: tuple[tuple[Any, float], ...], count: int) -> Int64s:
+    """Positions in `shares`, each as often as its share says."""
     return np.searchsorted(np.cumsum([share for _, share in shares])[:-1], rng.random(count), "right")
 
 
@@ -151,7 +161,7 @@ def _texts(codes: Int64s, shares: tuple[tuple[str, float], ...]) -> Any:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), [text for text, _ in shares])
 
 
-def _written(number: int, form: int) -> str:
+def written(number: int, form: int) -> str:
     """One number as people write it."""
     national = str(number)[2:]
     a, b, c = national[:3], national[3:7], national[7:]

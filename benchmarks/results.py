@@ -1,8 +1,11 @@
 """Measurements, and the table they make."""
 
+import os
+import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Unit = Literal["s", "B", "texts"]
@@ -89,3 +92,21 @@ def _bar(result: Result) -> str:
     if result.most_ratio is not None:
         return f"≤ {result.most_ratio:g}"
     return "–" if result.most is None else f"≤ {quantity(result.most, result.unit)}"
+
+
+def machine() -> dict[str, object]:
+    """What everything was measured on."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -67,7 +67,7 @@ def synced(lists: Lists, folder: Path, *, repeats: int) -> Iterator[Synced]:
             started = time.perf_counter()
             recipient.sync()
             cold.append(time.perf_counter() - started)
-            plain.append(_download(f"{url}/{snapshot.relative_to(publisher.repository)}", folder / "plain.parquet"))
+            plain.append(download(f"{url}/{snapshot.relative_to(publisher.repository)}", folder / "plain.parquet"))
         watched = folder / "memory"
         watched.mkdir()
         (watched / "open.json").write_text(json.dumps({**arguments[0], "cache_dir": str(watched / "cache")}))
@@ -122,7 +122,7 @@ def _memory(what: str, rows: int, found: Mapping[str, float]) -> list[Result]:
     ]
 
 
-def _download(url: str, path: Path) -> float:
+def download(url: str, path: Path) -> float:
     """Seconds to fetch a file, check its hash and read it, as one would write it by hand."""
     started = time.perf_counter()
     hashed = hashlib.sha256()
