@@ -21,8 +21,8 @@ PUBLIC = {
         AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change
         ClientCredentials Entry ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber
         Locked Malformed NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale Status
-        StorageFailed SyncResult Unreachable Untrusted Verdict Verification __version__ format_e164 normalize
-        operator_of
+        StorageFailed SyncResult Unreachable Untrusted UpkeepResult Verdict Verification __version__ format_e164
+        normalize operator_of
     """,
     "blocklist_sdk.recipient": """
         ArrowArray ArrowColumn ArrowStream ArrowTable AsyncOverrides BackgroundSync Changes ImportResult OUTCOMES

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.records import Override as Override
     from blocklist_sdk.records import Status as Status
     from blocklist_sdk.records import SyncResult as SyncResult
+    from blocklist_sdk.records import UpkeepResult as UpkeepResult
     from blocklist_sdk.records import Verdict as Verdict
     from blocklist_sdk.records import Verification as Verification
     from blocklist_sdk.release.audit import AuditHead as AuditHead
@@ -81,6 +82,7 @@ attach(
         "Status": "records",
         "StorageFailed": "errors",
         "SyncResult": "records",
+        "UpkeepResult": "records",
         "Unreachable": "errors",
         "Untrusted": "errors",
         "Verdict": "records",

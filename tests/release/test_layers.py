@@ -15,7 +15,7 @@ from blocklist_sdk.release.merge import Delta, difference
 from blocklist_sdk.release.rows import Rows
 from blocklist_sdk.release.stored import BASE_FILES, link_files, open_list, write_base, write_overlay
 from blocklist_sdk.release.tree import Tree
-from release.test_merge import Key, chains, naive, removals
+from support.chains import Key, chains, naive, removals
 from support.strategies import Row, to_plain, to_rows
 
 Chain = tuple[list[Row], list[tuple[list[Row], list[Key]]]]

@@ -293,6 +293,7 @@ def background_of(recipient: Recipient, sync: Callable[[StopSignal], SyncResult]
         every=timedelta(seconds=SOON),
         store=internals_of(recipient).store,
         state_file=state_file(recipient),
+        upkeep=internals_of(recipient).upkeep.upkeep,
         draw=lambda: 0.0,
     )
 

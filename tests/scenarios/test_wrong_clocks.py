@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ def synced_long_ago(world: World, off: Callable[[timedelta], int]) -> Recipient:
 SIZES = [
     (timedelta(days=-400), 6, "days"),
     (timedelta(days=-10), 6, "days"),
-    (timedelta(hours=-23), 0, "22:5"),
+    (timedelta(hours=-23), 0, r"2(2:5\d:\d\d|3:00:00) behind"),
     (timedelta(seconds=-70), 0, None),
     (timedelta(minutes=2), 0, None),
     (timedelta(days=366), 5, "ahead of the server's"),
@@ -102,7 +103,7 @@ def test_each_clock_has_its_outcome(
     if words is None:
         assert ran.err == ""
     else:
-        assert words in ran.err
+        assert re.search(words, ran.err)
     if code == 6:
         for cause in ("publisher's clock is ahead", "this machine's is behind"):
             assert cause in ran.err

@@ -13,7 +13,7 @@ Fixtures
 Publisher and recipient
 
 - `world`: a publisher with a repository, recipients of it, and a forger who signs with stolen keys.
-- `strategies`, `reference`: generated rows, and the slow and obvious answers about them.
+- `strategies`, `chains`, `reference`: generated rows, deltas after them, and the slow and obvious answers about them.
 - `audit`, `decisions`, `model`: whether a recipient answers from one whole release; overrides and all the rest in
   dictionaries.
 - `mirrors`: making a mirror, and looking at what it serves.
@@ -28,6 +28,7 @@ Servers and networks
 - `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
 - `web_servers`: a folder on a web server with TLS or without, and a proxy that answers with one status.
 - `proxy`: a proxy that cuts, delays and corrupts.
+- `earlier_caches`: caches as earlier versions wrote them.
 - `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs. `strict_broker`: a
   Kafka broker that refuses every password.
 

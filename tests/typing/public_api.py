@@ -21,6 +21,7 @@ from blocklist_sdk import (
     Publisher,
     Status,
     SyncResult,
+    UpkeepResult,
     Verdict,
     Verification,
     format_e164,
@@ -52,6 +53,7 @@ def recipient(column: ArrowTable) -> None:
     with Blocklist.open("https://lists.example", feed="id-all", root=b"", guard=Guard()) as blocklist:
         assert_type(blocklist, Blocklist)
         assert_type(blocklist.sync(), SyncResult)
+        assert_type(blocklist.upkeep(), UpkeepResult)
         assert_type(blocklist.dry_run(), Impact)
         assert_type("0812-3456-7890" in blocklist, bool)
         assert_type(blocklist.check("0812-3456-7890", scope="sms"), Verdict)
@@ -74,6 +76,7 @@ def recipient(column: ArrowTable) -> None:
 async def asynchronous(column: ArrowTable) -> None:
     async with AsyncBlocklist.open("https://lists.example", feed="id-all", root=b"") as blocklist:
         assert_type(await blocklist.sync(), SyncResult)
+        assert_type(await blocklist.upkeep(), UpkeepResult)
         assert_type(blocklist.check("0812-3456-7890"), Verdict)
         assert_type(await blocklist.screen(column), ArrowTable)
         assert_type(blocklist.overrides, AsyncOverrides)

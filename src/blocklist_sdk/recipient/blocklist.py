@@ -560,14 +560,14 @@ class Blocklist:
             # Also where it is not on the disk any more.
             return Changes(generation, generation, rules)
         release = self._named(since, era)
-        old = None if release is None else store.open_release(release)
-        if old is None:
+        pair = None if release is None else store.open_pair(release, generation)
+        if pair is None:
             kept = ", ".join(map(str, store.releases()))
             raise InvalidInput(
                 f"release {ReleaseId(era or FIRST_ERA, since)} of feed {self.feed!r} is not on this disk, only {kept}: "
                 "hold a release that is still needed, or take the whole list (since=None)"
             )
-        return Changes(old, generation, rules)
+        return Changes(*pair, rules)
 
     def _named(self, serial: int, era: int | None) -> ReleaseId | None:
         """The release on this disk that a serial names; None if there is none.

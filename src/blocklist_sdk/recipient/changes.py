@@ -102,7 +102,7 @@ def _difference(old: Generation | None, new: Generation) -> Difference:
     Raises:
         Malformed: one of the two is damaged.
     """
-    if old is not None and not old.is_of_earlier_format and not new.is_of_earlier_format:
+    if old is not None and new.shares_base(old):
         found = new.layers.changed_since(old.layers)
         if found is not None:
             mine, its = old.layers.overlay.dropped, new.layers.overlay.dropped

@@ -133,12 +133,11 @@ class Guard(Limits):
                 added=max(change.added, later.added),
                 single_added=max(change.single_added, later.single_added),
             )
-        for part, other in _growing(old, new) if where is not None else ():
-            # The more is blocked in all, the more may change: count no further than it takes to let the release pass.
-            if not self.refusals(change):
-                break
-            whole = compare(part, other)
-            change = replace(change, before=whole.before, single_before=whole.single_before)
+        parts = _growing(old, new) if where is not None else iter(())
+        # The more is blocked in all, the more may change: count no further than it takes to let the release pass.
+        while self.refusals(change) and (part := next(parts, None)) is not None:
+            counted_now = compare(*part)
+            change = replace(change, before=counted_now.before, single_before=counted_now.single_before)
         return (*reasons, *self.refusals(change))
 
     def _too_wide(self, old: Rows, new: Rows, now_ms: int, *, is_first: bool) -> list[str]:

@@ -3,29 +3,18 @@
 It is SHA-256 over the entries, so that it depends on nothing else: not on compression, row groups, dictionary order,
 language or byte order of the machine. ``docs/reference/protocol.md`` specifies it byte by byte and
 ``docs/protocol/vectors/`` holds test vectors.
-
-A digest names its kind: ``tree-`` and 64 hexadecimal digits for a `Tree`, which a delta updates; 64 digits alone for
-the digest by columns, which publishers signed before there were trees. Digests of different kinds say nothing about
-each other.
 """
 
 import hashlib
-import re
 import struct
-from typing import Final, Literal
 
 import numpy as np
 
+from blocklist_sdk.release.digest_kinds import DigestKind
+from blocklist_sdk.release.digest_kinds import differ as differ
+from blocklist_sdk.release.digest_kinds import is_digest as is_digest
+from blocklist_sdk.release.digest_kinds import kind_of as kind_of
 from blocklist_sdk.release.rows import Int64s, Rows, Texts
-
-DigestKind = Literal["tree", "columns"]
-
-TREE_PREFIX: Final = "tree-"
-
-PATTERN: Final = rf"^({TREE_PREFIX})?[0-9a-f]{{64}}$"
-"""A digest of any kind."""
-
-_IS_DIGEST: Final = re.compile(PATTERN)
 
 _HEADER = b"blocklist digest 1\n"
 _WORKERS = 2
@@ -41,33 +30,6 @@ def digest(rows: Rows, kind: DigestKind = "tree") -> str:
     from blocklist_sdk.release.tree import Tree  # here, since look-ups do without it
 
     return Tree.of(rows).digest if kind == "tree" else _by_columns(rows)
-
-
-def is_digest(text: str) -> bool:
-    """Whether a text is a digest of a kind that this version knows.
-
-    >>> is_digest("tree-" + "0" * 64), is_digest("0" * 64), is_digest("leaf-" + "0" * 64)
-    (True, True, False)
-    """
-    return _IS_DIGEST.fullmatch(text) is not None
-
-
-def kind_of(text: str) -> DigestKind:
-    """The kind of a digest.
-
-    >>> kind_of("tree-" + "0" * 64), kind_of("0" * 64)
-    ('tree', 'columns')
-    """
-    return "tree" if text.startswith(TREE_PREFIX) else "columns"
-
-
-def differ(one: str, other: str) -> bool:
-    """Whether two digests are of different lists; those of different kinds do not tell.
-
-    >>> differ("tree-" + "0" * 64, "tree-" + "1" * 64), differ("tree-" + "0" * 64, "1" * 64)
-    (True, False)
-    """
-    return one != other and kind_of(one) == kind_of(other)
 
 
 def _by_columns(rows: Rows) -> str:

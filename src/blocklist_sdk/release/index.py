@@ -18,7 +18,7 @@ from pydantic import (
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.audit import AuditHead
-from blocklist_sdk.release.digest import PATTERN as DIGEST_PATTERN
+from blocklist_sdk.release.digest_kinds import PATTERN as DIGEST_PATTERN
 from blocklist_sdk.release.limits import RELEASES_MAX
 from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
 from blocklist_sdk.release.names import is_target_path

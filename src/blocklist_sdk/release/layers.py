@@ -37,11 +37,14 @@ class LayeredRows:
         facts: what is known of the base; lists with the same `BaseFacts.base_id` have the same base.
     """
 
-    def __init__(self, base: Rows, overlay: "Overlay", facts: "BaseFacts") -> None:
-        """Takes an overlay of this base."""
+    def __init__(
+        self, base: Rows, overlay: "Overlay", facts: "BaseFacts", *, base_ranges: Positions | None = None
+    ) -> None:
+        """Takes an overlay of this base, and the positions of the base's ranges where they are known."""
         self.base = base
         self.overlay = overlay
         self.facts = facts
+        self._base_ranges = base_ranges
         self._whole: Rows | None = None if len(overlay) else base
 
     @classmethod
@@ -96,8 +99,10 @@ class LayeredRows:
         return merged(self.base.take(base), self.overlay.puts.take(puts))
 
     def ranges(self) -> Rows:
-        """The rows that cover more than one number; the base's are gathered once."""
-        base = _ranges_of(self.base)
+        """The rows that cover more than one number; those of the base are looked for once, if they are not known."""
+        if self._base_ranges is None:
+            self._base_ranges = _ranges_of(self.base)
+        base = self._base_ranges
         base = base[~_among(base, self.overlay.dropped)]
         return merged(self.base.take(base), self.overlay.puts.take(_ranges_of(self.overlay.puts)))
 
@@ -107,6 +112,10 @@ class LayeredRows:
         if not self.has_ranges:
             return near
         return merged(near.take(near.last == near.number), self.ranges())
+
+    def with_base_ranges(self, positions: Positions) -> "LayeredRows":
+        """The same list, of which it is known which rows of the base are ranges."""
+        return LayeredRows(self.base, self.overlay, self.facts, base_ranges=positions)
 
     def applied(self, delta: Delta) -> "tuple[LayeredRows, Difference]":
         """The list after a delta, and what changed; takes time by the delta and the overlay, not by the base.
@@ -126,7 +135,7 @@ class LayeredRows:
         at, _ = locate(self.overlay.puts, keys_of(delta.puts))
         puts = splice(self.overlay.puts, in_puts, delta.puts, at - np.searchsorted(in_puts, at, "left"))
         dropped = np.sort(np.concatenate((self.overlay.dropped, in_base)), kind="stable")
-        after = LayeredRows(self.base, Overlay(dropped, puts), self.facts)
+        after = LayeredRows(self.base, Overlay(dropped, puts), self.facts, base_ranges=self._base_ranges)
         if len(delta.puts):
             part = after.around if delta.puts.has_ranges else after.near
             rows = part(delta.puts.number, delta.puts.number)
@@ -267,7 +276,8 @@ def _positions(number: Int64s, first: Int64s, last: Int64s) -> Positions:
     start = np.searchsorted(number, first, "left")
     size = np.searchsorted(number, last, "right") - start
     ends = np.cumsum(size)
-    return np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
+    positions: Positions = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
+    return positions
 
 
 def _combined(old: LayeredRows, deltas: Sequence[Delta]) -> Delta:

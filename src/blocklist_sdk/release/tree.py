@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.digest import TREE_PREFIX
+from blocklist_sdk.release.digest_kinds import TREE_PREFIX
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Positions, Rows, Texts
@@ -58,6 +58,15 @@ _FEW: Final = 8
 _EXPONENT_AT: Final = 52
 _EXPONENT_OF_HALF: Final = 1022
 """The exponent of a 64-bit float is above its lowest 52 bits (IEEE 754), and that of 1 is 1023: its first bit."""
+
+_LEAVES_AT_A_TIME: Final = 1 << 14
+"""Their rows take about 50 MB."""
+
+_LEAVES_CHECKED_AT_A_TIME: Final = 1 << 9
+"""So many are checked by one thread at a time."""
+
+_WORKERS: Final = 2
+"""numpy and hashlib release the interpreter lock."""
 
 Counts = NDArray[np.int64]
 Hashes = NDArray[np.uint8]
@@ -603,8 +612,14 @@ class _Changed:
 
     def hashes(self, start: Int64s, bits: Int64s) -> Hashes:
         """The hashes of leaves, which ascend."""
-        rows = self._after.near(start, start + (1 << bits) - 1)
-        return leaf_hashes(rows, np.searchsorted(rows.number, start), np.searchsorted(rows.number, start + (1 << bits)))
+        found = [np.empty((0, HASH_BYTES), np.uint8)]
+        # A part of them at a time: a leaf's rows take as much memory as a hundred of its hashes.
+        for begin in range(0, len(start), _LEAVES_AT_A_TIME):
+            low = start[begin : begin + _LEAVES_AT_A_TIME]
+            high = low + (1 << bits[begin : begin + _LEAVES_AT_A_TIME])
+            rows = self._after.near(low, high - 1)
+            found.append(leaf_hashes(rows, np.searchsorted(rows.number, low), np.searchsorted(rows.number, high)))
+        return np.concatenate(found)
 
 
 _PART_KEYS: Final = 128
@@ -787,9 +802,20 @@ def are_leaves_right(tree: Tree, rows: LayeredRows, number: Int64s) -> bool:
     if found is None:
         return False
     start, bits, hashes = found
-    near = rows.near(start, start + (1 << bits) - 1)
-    begin, end = np.searchsorted(near.number, start), np.searchsorted(near.number, start + (1 << bits))
-    return bool((end > begin).all()) and bool(np.array_equal(leaf_hashes(near, begin, end), hashes))
+
+    def are_right(part: slice) -> bool:
+        first, end = start[part], start[part] + (1 << bits[part])
+        near = rows.near(first, end - 1)
+        low, high = np.searchsorted(near.number, first), np.searchsorted(near.number, end)
+        return bool((high > low).all()) and np.array_equal(leaf_hashes(near, low, high), hashes[part])
+
+    parts = [slice(at, at + _LEAVES_CHECKED_AT_A_TIME) for at in range(0, len(start), _LEAVES_CHECKED_AT_A_TIME)]
+    if len(parts) <= 1:
+        return all(map(are_right, parts))
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return all(pool.map(are_right, parts))
 
 
 def are_nodes_right(tree: Tree, rows: Rows, part: slice) -> bool:

@@ -14,9 +14,10 @@ import pytest
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache import generation as generation_module
-from blocklist_sdk.recipient.cache import store as store_module
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.store import Store
+from blocklist_sdk.recipient.changes import Changes
+from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -139,9 +140,8 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
 
             return call
 
-        for name in ("fsync", "replace", "link"):
-            setattr(os, name, counted(getattr(os, name)))
-        shutil.rmtree = counted(shutil.rmtree)
+        for module, name in ((os, "fsync"), (os, "replace"), (os, "link"), (shutil, "rmtree")):
+            setattr(module, name, counted(getattr(module, name)))
         action()
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -163,6 +163,25 @@ def test_killed_at_any_moment(store: Store) -> None:
     assert in_force(store).is_whole()
 
 
+def serials_of_changes(store: Store, since: int) -> tuple[bool, list[int]]:
+    """Whether only overlays were compared, and the entries that are gone."""
+    pair = store.open_pair(ReleaseId(1, since), in_force(store))
+    assert pair is not None
+    assert pair[1].about == in_force(store).about
+    changes = Changes(*pair, lambda: Rules(frozenset(), {}))
+    return pair[0].shares_base(pair[1]), [change.entry.entry for change in changes]
+
+
+def test_changes_across_a_fold_are_those_of_overlays(store: Store) -> None:
+    assert serials_of_changes(store, 1) == (True, [2])
+    assert store.fold(in_force(store))
+    assert serials_of_changes(store, 1) == (True, [2])
+    commit(store, 3, hold=frozenset({ReleaseId(1, 1)}))
+    assert serials_of_changes(store, 2) == (True, [3])
+    # Further back, all rows are compared.
+    assert serials_of_changes(store, 1) == (False, [2, 3])
+
+
 def test_held_releases_stay(store: Store) -> None:
     commit(store, 3, hold=frozenset({ReleaseId(1, 1)}))
     assert store.fold(in_force(store))
@@ -177,7 +196,7 @@ def test_without_room_on_the_disk_nothing_is_written(
 ) -> None:
     before = names(store)
     usage = shutil.disk_usage(store.directory)._replace(free=1000)
-    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert not store.fold(in_force(store))
     assert names(store) == before
     assert "to make a base of it takes" in caplog.text

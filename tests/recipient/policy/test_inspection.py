@@ -34,7 +34,8 @@ def recipient(world: World) -> Blocklist:
 def generation_of(directory: Path, plain: list[Row], serial: int) -> Generation:
     rows = to_rows(plain)
     directory.mkdir()
-    write_generation(directory, NextList.of(rows), About("id-all", serial, "0" * 64, len(rows), PUBLISHED))
+    listed = NextList.of(rows)
+    write_generation(directory, listed, About("id-all", serial, listed.tree.digest, len(rows), PUBLISHED))
     return Generation.open(directory)
 
 

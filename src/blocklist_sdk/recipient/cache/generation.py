@@ -7,13 +7,14 @@ next release has the same files of the base, linked, and an overlay of its own.
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
+import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk import times
@@ -304,7 +305,10 @@ class Generation:
             self._covering = (CoveringRows(rows_from_table(map_table(directory / ROWS)), tables[_RANGES]),)
             count = len(self._covering[0].rows)
         else:
-            layers = self._stored.layers
+            ranges = tables[_RANGES].column("row")
+            positions = ranges.chunk(0).to_numpy(zero_copy_only=True) if len(ranges) else np.empty(0, np.intp)
+            layers = self._stored.layers.with_base_ranges(positions)
+            self._stored = replace(self._stored, layers=layers)
             base, puts = CoveringRows(layers.base, tables[_RANGES], layers.overlay.dropped), layers.overlay.puts
             changed = CoveringRows(puts, tables.get(_CHANGED_RANGES))
             self._covering = (base, changed) if len(puts) else (base,)
@@ -362,6 +366,12 @@ class Generation:
         """
         with self._damage():
             return Tree.of(self.rows) if self._stored is None else self._stored.tree
+
+    def shares_base(self, other: "Generation") -> bool:
+        """Whether another generation has the same base, so that only overlays tell the two apart."""
+        if self.is_of_earlier_format or other.is_of_earlier_format:
+            return False
+        return self.layers.facts.base_id == other.layers.facts.base_id
 
     @property
     def overlay_share(self) -> float:
@@ -500,6 +510,17 @@ class Generation:
                 at is not None and is_piece_as_written(self.directory / name, at, written)
                 for name, at, written in self._file_pieces
                 if name in _CHANGED_FILES
+            )
+        except OSError:
+            return False
+
+    def are_ranges_whole(self) -> bool:
+        """Whether it is known as it was written which rows of the base are ranges."""
+        try:
+            return all(
+                at is not None and is_piece_as_written(self.directory / name, at, written)
+                for name, at, written in self._file_pieces
+                if name == _RANGES
             )
         except OSError:
             return False

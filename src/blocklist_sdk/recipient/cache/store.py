@@ -354,10 +354,8 @@ class Store:
             os.replace(staging, self._generations / name)
             sync_directory(self._generations)
             self.switch(name, current.expires)
-            release = self._release_of(name)
-            for other in self._names():
-                if other != name and self._release_of(other) == release:
-                    shutil.rmtree(self._generations / other, ignore_errors=True)
+        # The copy with the overlay stays until the next release, for readers that have it open: it has the same base
+        # as the release before, so it takes no more room.
         return True
 
     def switch(self, generation: str, expires: datetime) -> None:
@@ -417,7 +415,7 @@ class Store:
 
     def releases(self) -> list[ReleaseId]:
         """The releases on this disk, damaged or not, newest first."""
-        return [self._release_of(name) for name in self._names()]
+        return list(dict.fromkeys(map(self._release_of, self._names())))
 
     def open_release(self, release: ReleaseId) -> Generation | None:
         """The generation of a release; None if it is no longer on this disk.
@@ -437,6 +435,41 @@ class Store:
         if damage is not None:
             raise damage
         return None
+
+    def open_pair(self, release: ReleaseId, generation: Generation) -> tuple[Generation, Generation] | None:
+        """Two generations to compare: of a release, and of that of the generation in force.
+
+        Where a fold has left two copies of a release, those that share a base are taken, since only what deltas changed
+        has to be looked at then.
+
+        Args:
+            release: the earlier release.
+            generation: the one in force.
+
+        Returns:
+            The earlier one and the later one; None if the earlier one is no longer on this disk.
+
+        Raises:
+            Malformed: it is damaged.
+        """
+        found = self.open_release(release)
+        if found is None:
+            return None
+        copies = [found, *self._other_copies(found)]
+        for later in (generation, *self._other_copies(generation)):
+            for earlier in copies:
+                if earlier.shares_base(later):
+                    return earlier, later
+        return found, generation
+
+    def _other_copies(self, generation: Generation) -> Iterator[Generation]:
+        release = generation.about.release
+        for name in self._names():
+            if name != generation.name and self._release_of(name) == release:
+                with contextlib.suppress(Malformed):
+                    copy = Generation.open(self._generations / name)
+                    if copy.about.digest == generation.about.digest:
+                        yield copy
 
     def disk_bytes(self) -> int:
         """The size of all generations on disk; files that several share count once."""

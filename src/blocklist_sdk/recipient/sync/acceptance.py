@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.release.digest import is_digest, kind_of
+from blocklist_sdk.release.digest_kinds import is_digest, kind_of
 from blocklist_sdk.release.release_id import ReleaseId
 
 

@@ -16,7 +16,8 @@ from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.sync.admission import rows_of_chain, rows_of_files
 from blocklist_sdk.recipient.sync.planner import FetchPlan
 from blocklist_sdk.recipient.sync.room import within_memory
-from blocklist_sdk.release.digest import DigestKind, digest, kind_of
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest_kinds import DigestKind, kind_of
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_base, read_delta
 from blocklist_sdk.release.index import FeedIndex, FileRef, Release
@@ -91,9 +92,10 @@ class Fetch:
     def _by_deltas(self, planned: FetchPlan, old: Generation) -> Built:
         layers = old.layers
         deltas = self._deltas(planned, rows_of_files(self.index, planned, have=len(layers)), have=len(layers))
-        # It is written anew, with hashes of what it has then. What deltas touch of the base shows in the digest.
-        if not old.is_overlay_whole():
-            raise Malformed(f"the overlay of the generation in {old.directory} is damaged")
+        # The overlay is written anew, with hashes of what it has then, and the guard goes by the ranges. What deltas
+        # touch of the base shows in the digest.
+        if not old.is_of_earlier_format and not (old.is_overlay_whole() and old.are_ranges_whole()):
+            raise Malformed(f"the overlay or the ranges of the generation in {old.directory} are damaged")
         try:
             after, tree, changes = self._applied(layers, old.tree, deltas)
         except (IndexError, KeyError) as error:

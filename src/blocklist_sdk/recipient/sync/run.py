@@ -42,7 +42,7 @@ from blocklist_sdk.recipient.sync.scrub import pieces_at_once, read_pieces
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.audit import SeenAuditHead, contradictions
-from blocklist_sdk.release.digest import differ, kind_of
+from blocklist_sdk.release.digest_kinds import differ, kind_of
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.layers import LayeredRows
