@@ -361,29 +361,33 @@ class TreeMaker:
         if sure <= 0:
             self._open = records.copy()
             return
-        bits = bits[:sure]
+        number, bits = number[:sure], bits[:sure]
         wide = bits.astype(np.int64)
-        first = number[:sure] >> wide << wide
-        is_begin = np.append(True, first[1:] != first[:-1])
+        first = number >> wide
+        first <<= wide
+        is_begin = np.ones(sure, np.bool_)
+        np.not_equal(first[1:], first[:-1], out=is_begin[1:])
         begin = np.flatnonzero(is_begin)
         end = sure if is_end else int(begin[-1])
         begin = begin if is_end else begin[:-1]
         self._leaves.append((first[begin], bits[begin]))
         self._hashes.append(_hashes(records, begin, np.append(begin[1:], end)[: len(begin)]))
-        self._count_slots(number[:end], bits[:end], is_begin[:end])
+        self._count_slots(number[:end], wide[:end], is_begin[:end])
         self._open = records[end:].copy()
         self._before = np.concatenate((before, number[:end]))[-LEAF_ROWS:]
 
-    def _count_slots(self, number: Int64s, bits: NDArray[np.int8], is_begin: NDArray[np.bool_]) -> None:
+    def _count_slots(self, number: Int64s, bits: Int64s, is_begin: NDArray[np.bool_]) -> None:
         """Count the rows of leaves by slots of the nodes that the leaves are part of."""
         if not len(number):
             return
-        level = _level_of(bits)
-        shift = level.astype(np.int64) * _SLOT_BITS
+        shift = bits & -_SLOT_BITS
+        np.minimum(shift, _TOP, out=shift)
         slot = number >> shift
-        begin = np.flatnonzero(is_begin | np.append(True, slot[1:] != slot[:-1]))
+        is_begin[1:] |= slot[1:] != slot[:-1]
+        begin = np.flatnonzero(is_begin)
         count = np.diff(begin, append=len(number)).astype(np.uint32)
-        self._slots.append((slot[begin] << shift[begin], level[begin], count))
+        shift = shift[begin]
+        self._slots.append((slot[begin] << shift, (shift // _SLOT_BITS).astype(np.int8), count))
 
     def made(self) -> tuple[Nodes, Nodes, dict[str, dict[str, int]], int, bytes]:
         """Make the nodes above the leaves; returns what a `Tree` is made of.

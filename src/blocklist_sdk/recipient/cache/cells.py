@@ -160,7 +160,7 @@ class _InFile:
 
 
 def write_cells(path: Path, numbers: Int64s, kinds: Kinds, *, about: Callable[[Homes], Mapping[bytes, str]]) -> bool:
-    """Make the table as an Arrow file, durably; each part of it goes there as soon as it is full.
+    """Make the table as an Arrow file, which the caller flushes; each part of it goes there as soon as it is full.
 
     Args:
         path: the file; replaced.
@@ -179,7 +179,6 @@ def write_cells(path: Path, numbers: Int64s, kinds: Kinds, *, about: Callable[[H
         with ColumnFile(path, (_CELL,), cells_of(homes)) as file:
             if fill(_InFile(file), numbers, kinds, homes):
                 file.finish((_CELL,), metadata=about(homes))
-                file.flush()
                 return True
     return False
 

@@ -154,9 +154,8 @@ def write_generation(
     published_ms, from_ms = _moments(about)
     changed = None if before is None else _changed_answers(before, listed, published_ms, from_ms)
     if before is None or changed is None:
-        _write_base(directory, listed, published_ms, from_ms)
+        pieces = _write_base(directory, listed, published_ms, from_ms)
         files: dict[str, dict[str, Any]] = {}
-        pieces: dict[str, list[str]] = {}
         fresh = [path.name for path in directory.iterdir()]
         flushed: list[str] = []
     else:
@@ -170,7 +169,7 @@ def write_generation(
             write_table(table, directory / name, is_flushed=False)
         flushed = fresh = [*OVERLAY_FILES, *changed]
     files |= {name: describe(directory / name) for name in fresh}
-    pieces |= {name: piece_hashes(directory / name) for name in fresh if name not in _BY_TREE}
+    pieces |= {name: piece_hashes(directory / name) for name in fresh if name not in {*_BY_TREE, *pieces}}
     _write_documents(directory, about, files, pieces, signed, unflushed=flushed)
 
 
@@ -198,13 +197,7 @@ def write_base_generation(
     """
     published_ms, from_ms = _moments(about)
     pieces: dict[str, list[str]] = {}
-
-    def write_beside(rows: Rows) -> None:
-        write_table(range_table(rows), directory / _RANGES)
-        write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
-        pieces.update({name: piece_hashes(directory / name) for name in (_RANGES, *ANSWER_FILES)})
-
-    read(write_beside)
+    read(lambda rows: pieces.update(_write_answers(directory, rows, published_ms, from_ms)))
     files = {path.name: describe(path) for path in directory.iterdir()}
     pieces |= {name: piece_hashes(directory / name) for name in files.keys() - pieces.keys() - _BY_TREE}
     _write_documents(directory, about, files, pieces, signed, unflushed=())
@@ -269,7 +262,8 @@ def _changed_answers(
     )
 
 
-def _write_base(directory: Path, listed: NextList, published_ms: int, from_ms: int) -> None:
+def _write_base(directory: Path, listed: NextList, published_ms: int, from_ms: int) -> dict[str, list[str]]:
+    """Write the files of a base, durably; returns what `_write_answers` does."""
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     rows = listed.layers.whole()
@@ -278,9 +272,24 @@ def _write_base(directory: Path, listed: NextList, published_ms: int, from_ms: i
     with ThreadPoolExecutor(1) as pool:
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(write_base, directory, rows, tree=tree)
-        write_table(range_table(rows), directory / _RANGES)
-        write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
+        pieces = _write_answers(directory, rows, published_ms, from_ms)
         written.result()
+    return pieces
+
+
+def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int) -> dict[str, list[str]]:
+    """Write the files that are worked out from a base, durably; returns the hashes of their pieces, by name."""
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    names = _RANGES, *ANSWER_FILES
+    write_table(range_table(rows), directory / _RANGES, is_flushed=False)
+    write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
+    with ThreadPoolExecutor(1) as pool:
+        # The disk writes them while they are hashed.
+        flushed = pool.submit(sync_files, [directory / name for name in names])
+        pieces = {name: piece_hashes(directory / name) for name in names}
+        flushed.result()
+    return pieces
 
 
 def _write_documents(

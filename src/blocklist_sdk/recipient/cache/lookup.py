@@ -69,7 +69,9 @@ def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) 
 
 
 def write_answers(directory: Path, rows: Rows, *, published_ms: int, from_ms: int | None = None) -> None:
-    """Write the files that `answer_tables` gives the tables of, durably, without taking memory for the largest.
+    """Write the files that `answer_tables` gives the tables of, without taking memory for the largest.
+
+    The caller flushes them.
 
     Args:
         directory: where there are none of them.
@@ -82,9 +84,10 @@ def write_answers(directory: Path, rows: Rows, *, published_ms: int, from_ms: in
     """
     found, from_ms = _classified(rows, published_ms, from_ms)
     if not write_cells(directory / CELLS, found.numbers, found.kinds, about=_about):
-        write_table(_Cells(np.zeros(2, np.int64), _IN_ROWS).to_table(), directory / CELLS)
-    write_table(_segment_table(found.segment_first, found.segment_kinds), directory / _SEGMENTS)
-    write_table(_kind_table(found.table, from_ms), directory / _KINDS)
+        write_table(_Cells(np.zeros(2, np.int64), _IN_ROWS).to_table(), directory / CELLS, is_flushed=False)
+    segments = _segment_table(found.segment_first, found.segment_kinds)
+    write_table(segments, directory / _SEGMENTS, is_flushed=False)
+    write_table(_kind_table(found.table, from_ms), directory / _KINDS, is_flushed=False)
 
 
 def _classified(rows: Rows, published_ms: int, from_ms: int | None) -> "tuple[Classified, int]":
