@@ -124,7 +124,7 @@ def _closed(spans: Spans, rows: LayeredRows, rules: Rules, held: LedgerLayers) -
             return None
         items = held.near(spans).items
         wider = Spans.union([spans, reaching.touching(spans), Spans.of(items.number, items.last)])
-        if wider == spans:
+        if wider.is_same(spans):
             return spans
         spans = wider
 
