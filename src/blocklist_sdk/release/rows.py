@@ -157,6 +157,15 @@ class Rows:
         rows = Rows(last=columns["number"], **columns)
         return rows.with_last(self.last[index]) if self.has_ranges else rows
 
+    def part(self, part: slice) -> "Rows":
+        """Some rows one after the other, as views; with the texts of all, so not in canonical form."""
+        columns: dict[str, Any] = {name: getattr(self, name)[part] for name in ("number", "entry", "since", "until")}
+        columns["last"] = self.last[part] if self.has_ranges else columns["number"]
+        for name in TEXT_COLUMNS:
+            texts: Texts = getattr(self, name)
+            columns[name] = Texts(texts.codes[part], texts.values)
+        return Rows(**columns)
+
     def with_rows(self, others: "Rows") -> "Rows":
         """These rows, then others; not in canonical order until they are sorted."""
         columns: dict[str, Any] = {

@@ -39,7 +39,7 @@ from blocklist_sdk.release.arrow_files import (
     write_table,
 )
 from blocklist_sdk.release.layers import BaseFacts, LayeredRows, Overlay
-from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, JoinedTexts, Rows, Texts
+from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, JoinedTexts, Rows
 from blocklist_sdk.release.tree import HASH_BYTES, SLOTS, Nodes, Tree, TreeMaker
 
 if TYPE_CHECKING:
@@ -131,17 +131,8 @@ def write_base(directory: Path, rows: Rows, *, tree: Tree | None = None) -> Stor
     """
     with BaseWriter(directory, len(rows), tree=tree) as writer:
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
-            writer.add(_part(rows, slice(start, start + _ROWS_AT_A_TIME)))
+            writer.add(rows.part(slice(start, start + _ROWS_AT_A_TIME)))
         return writer.finish()
-
-
-def _part(rows: Rows, part: slice) -> Rows:
-    """Some rows one after the other, as views; with all texts of the list."""
-    columns: dict[str, Any] = {name: getattr(rows, name)[part] for name in NUMERIC_COLUMNS}
-    if not rows.has_ranges:
-        columns["last"] = columns["number"]
-    columns |= {name: Texts(getattr(rows, name).codes[part], getattr(rows, name).values) for name in TEXT_COLUMNS}
-    return Rows(**columns)
 
 
 class BaseWriter:
