@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.release import tree
-from blocklist_sdk.release.digest import differ, digest, is_digest, kind_of
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest_kinds import differ, is_digest, kind_of
 from blocklist_sdk.release.rows import FOREVER_MS
 from support.strategies import Row, plain_rows, to_rows
 

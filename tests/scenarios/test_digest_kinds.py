@@ -15,7 +15,8 @@ from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, load_state, save_state
 from blocklist_sdk.records import Tally
 from blocklist_sdk.release.arrow import from_table
-from blocklist_sdk.release.digest import digest, kind_of
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest_kinds import kind_of
 from support.earlier_caches import as_written_earlier
 from support.world import ADDED, FIRST, SECOND, Forger, World, copy_world, make_world
 

@@ -32,6 +32,7 @@ from blocklist_sdk.errors import mask
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
+from blocklist_sdk.release.digest_kinds import differ
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
@@ -288,7 +289,7 @@ def _waiting(plan: EnforcementPlan, held: int, reasons: tuple[str, ...]) -> Wait
 def _is_other_release(before: Basis, now: Basis) -> bool:
     """Whether the release is not the one of the last run, or a later one of the same list."""
     if now.release == before.release:
-        return now.digest != before.digest
+        return differ(now.digest, before.digest)
     # Once refused, another list remains so when its serials grow beyond those of the one before.
     return now.release < before.release or before.is_list_refused
 

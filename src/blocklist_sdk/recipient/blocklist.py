@@ -637,7 +637,8 @@ class Blocklist:
             NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.sync.proof import problems_of
-        from blocklist_sdk.release.digest import digest, kind_of
+        from blocklist_sdk.release.digest import digest
+        from blocklist_sdk.release.digest_kinds import kind_of
 
         generation = self._current.generation()[0]
         found = digest(generation.rows, kind_of(generation.about.digest))

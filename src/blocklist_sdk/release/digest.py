@@ -11,9 +11,6 @@ import struct
 import numpy as np
 
 from blocklist_sdk.release.digest_kinds import DigestKind
-from blocklist_sdk.release.digest_kinds import differ as differ
-from blocklist_sdk.release.digest_kinds import is_digest as is_digest
-from blocklist_sdk.release.digest_kinds import kind_of as kind_of
 from blocklist_sdk.release.rows import Int64s, Rows, Texts
 
 _HEADER = b"blocklist digest 1\n"

@@ -17,7 +17,7 @@ class CoveringRows:
 
     def __init__(self, rows: Rows, ranges: pa.Table | None, dropped: Positions | None = None) -> None:
         """Takes rows, their `range_table`, and positions of rows that do not count, ascending."""
-        self.rows = rows
+        self.rows: Rows = rows
         self._number = rows.number.data
         self._begins = rows.since.data
         self._ends = rows.until.data

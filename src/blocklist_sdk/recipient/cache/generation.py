@@ -28,7 +28,8 @@ from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hash
 from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.arrow_files import describe, map_table, rows_from_table, write_table
-from blocklist_sdk.release.digest import digest, kind_of
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
@@ -345,7 +346,7 @@ class Generation:
                 raise Malformed(f"the generation in {directory} is damaged: {name} is not what was written")
         tables = {name: map_table(directory / name) for name in self.files if name not in (*BASE_FILES, *OVERLAY_FILES)}
         published_ms = times.to_ms(about.published_at)
-        self.answers = NumberLookup(tables, published_ms=published_ms)
+        self.answers: NumberLookup = NumberLookup(tables, published_ms=published_ms)
         self._published_ms = published_ms
         self._covering: tuple[CoveringRows, ...]
         self._stored: StoredList | None = None if self.is_of_earlier_format else open_list(directory)
