@@ -59,6 +59,8 @@ def test_an_unclosed_mark_names_the_line_in_which_it_stands() -> None:
         ('number,note\r\n1,"two\r\nlines"\r\n2,"b\r\n', 4),
         ('num"ber,note\n1,a\n', 1),
         ('number,note\n081234567890,"a\n081234567891,b"\n', 2),
+        ('number,"note\n081234567890,a"\n', 1),
+        ('x\nnumber;"note\n081234567890;a"\n081234567891;b\n', 2),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

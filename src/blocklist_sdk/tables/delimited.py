@@ -398,6 +398,18 @@ def check_head(head: bytes, delimiter: str, *, is_whole: bool) -> None:
     check_marks(data, np.flatnonzero(data == _QUOTE), line_ends(data), delimiter.encode(), line=1)
 
 
+def check_header(header: TopRow, delimiter: str) -> None:
+    """Refuse a header with a name of several lines that has a number: its quotation marks do not belong together.
+
+    Raises:
+        InvalidInput: it has.
+    """
+    for cell in header.cells:
+        inner = [part for line in re.split(r"\r\n|\r|\n", cell)[1:] for part in line.split(delimiter)]
+        if any(is_like_a_number(part.strip(' "')) for part in inner):
+            raise _left_open(header.line, "has a number inside it")
+
+
 def count_lines(data: bytes) -> int:
     """How many lines there are, the last one without its end too."""
     return len(line_ends(np.frombuffer(data, np.uint8))) + (not data.endswith((b"\n", b"\r")))

@@ -302,6 +302,8 @@ class _Opener:
         if not top.rows:
             raise InvalidInput(f"{self.name} is empty")
         delimiter, rows, header = self._dialect(stream, top)
+        if header is not None:
+            delimited.check_header(rows[header], delimiter)
         names = ["number"] if header is None else [cell.strip() for cell in rows[header].cells]
         if header is None and self.may_be_flat and delimited.is_flat(rows):
             places = place_columns(names, wanted=self.wanted, meanings=self.meanings)
