@@ -59,7 +59,7 @@ _IN_PLACE: Final = "number", "entry", "since", "until", "last"
 _ROWS_AT_A_TIME: Final = 1 << 17
 """Of so many rows a few columns fit in a processor's cache."""
 
-_UNHASHED_MAX: Final = 4
+_UNHASHED_MAX: Final = 2
 """So many parts wait to be hashed, at most."""
 
 _COUNTS_BYTES: Final = 4 * SLOTS
