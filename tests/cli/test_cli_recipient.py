@@ -13,6 +13,7 @@ import pytest
 
 from blocklist_sdk import Entry, Publisher, Verdict
 from blocklist_sdk.publisher import serving
+from blocklist_sdk.release.digest_kinds import is_digest
 from support.command_line import Ran, assert_fails, run
 from support.world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
 
@@ -116,7 +117,7 @@ def test_status_in_json(synced: dict[str, str]) -> None:
     assert document["rows"] == len(FIRST)
     assert document["stale"] is False
     assert document["expires"].endswith("Z")
-    assert len(document["digest"]) == 64
+    assert is_digest(document["digest"])
 
 
 def test_status_before_the_first_sync(env: dict[str, str]) -> None:

@@ -20,14 +20,16 @@ from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import Rows
 
 
-def write_earlier(directory: Path, rows: Rows, about: About, signed: Mapping[str, bytes]) -> None:
-    """Write a generation of format 2: each file but the rows with one hash, and neither a tree nor an overlay."""
+def write_earlier(
+    directory: Path, rows: Rows, about: About, signed: Mapping[str, bytes], *, format_version: int = 2
+) -> None:
+    """Write a generation of format 1 or 2: each file but the rows with one hash, and neither a tree nor an overlay."""
     directory.mkdir(parents=True)
     answers = {**answer_tables(rows, published_ms=times.to_ms(about.published_at)), "ranges.arrow": range_table(rows)}
     for name, table in {**answers, "rows.arrow": rows_to_table(rows)}.items():
         write_table(table, directory / name)
     document = {
-        "format": 2,
+        "format": format_version,
         **asdict(about),
         "published_at": about.published_at.isoformat(),
         "files": {name: describe(directory / name) for name in (*answers, "rows.arrow")},

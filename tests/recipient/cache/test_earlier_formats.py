@@ -1,8 +1,5 @@
 """Generations that earlier versions wrote go on answering, and the next release takes their place."""
 
-import hashlib
-import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,15 +8,13 @@ import pytest
 
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.kinds import DAY_MS
-from blocklist_sdk.recipient.cache.lookup import answer_tables
-from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.release.arrow_files import describe, rows_to_table, write_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from support.earlier_caches import write_earlier
 from support.strategies import to_plain
 
 LOW = 6_281_200_000_000
@@ -40,22 +35,10 @@ def some_rows(count: int = 300) -> Rows:
     return rows.with_last(number + 3 * (np.arange(count) == 7))
 
 
-def write_earlier(store: Store, rows: Rows, format_version: int) -> Path:
-    """As versions before trees wrote it: each file but the rows with one hash, and the digest by columns."""
+def write(store: Store, rows: Rows, *, format_version: int = 2) -> Path:
     about = About("id-all", 1, digest(rows, "columns"), len(rows), datetime(2026, 1, 1, tzinfo=UTC))
     directory = store.directory / "generations" / "000000000001-1-0a0a0a0a"
-    directory.mkdir(parents=True)
-    answers = {**answer_tables(rows, published_ms=PUBLISHED_DAY * DAY_MS), "ranges.arrow": range_table(rows)}
-    for name, table in {**answers, "rows.arrow": rows_to_table(rows)}.items():
-        write_table(table, directory / name)
-    document = {
-        "format": format_version,
-        **asdict(about),
-        "published_at": about.published_at.isoformat(),
-        "files": {name: describe(directory / name) for name in (*answers, "rows.arrow")},
-        "hashes": {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in answers},
-    }
-    (directory / "about.json").write_text(json.dumps(document))
+    write_earlier(directory, rows, about, {}, format_version=format_version)
     store.switch(directory.name, EXPIRES)
     return directory
 
@@ -74,7 +57,7 @@ def opened(store: Store) -> Generation:
 @pytest.mark.parametrize("format_version", [1, 2])
 def test_it_answers(store: Store, format_version: int) -> None:
     rows = some_rows()
-    write_earlier(store, rows, format_version)
+    write(store, rows, format_version=format_version)
     generation = opened(store)
     assert generation.is_of_earlier_format
     assert generation.is_whole()
@@ -93,7 +76,7 @@ def test_it_answers(store: Store, format_version: int) -> None:
 
 @pytest.mark.parametrize("name", ["rows.arrow", "cells.arrow"])
 def test_damage_is_found(store: Store, name: str) -> None:
-    path = write_earlier(store, some_rows(100_000), 2) / name
+    path = write(store, some_rows(100_000)) / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -103,7 +86,7 @@ def test_damage_is_found(store: Store, name: str) -> None:
 @pytest.mark.parametrize("format_version", [1, 2])
 def test_the_next_release_is_a_base(store: Store, format_version: int) -> None:
     rows = some_rows()
-    write_earlier(store, rows, format_version)
+    write(store, rows, format_version=format_version)
     before = opened(store)
     layers, changes = before.layers.applied(delta_between(rows, rows.take(np.arange(5, 300))))
     listed = NextList(layers, before.tree.updated(layers, changes), changes)
@@ -118,7 +101,7 @@ def test_the_next_release_is_a_base(store: Store, format_version: int) -> None:
 
 
 def test_it_can_be_made_anew_as_the_same_release(store: Store) -> None:
-    write_earlier(store, some_rows(), 2)
+    write(store, some_rows())
     before = opened(store)
     assert store.fold(before)
     after = opened(store)

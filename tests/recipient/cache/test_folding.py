@@ -66,7 +66,11 @@ def names(store: Store) -> set[str]:
     return {path.name for path in (store.directory / "generations").iterdir()}
 
 
-def test_the_same_release_is_in_force_without_an_overlay(store: Store) -> None:
+@pytest.mark.parametrize("rows_at_a_time", [1 << 20, 7])
+def test_the_same_release_is_in_force_without_an_overlay(
+    store: Store, rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation_module, "_ROWS_AT_A_TIME", rows_at_a_time)
     before = in_force(store)
     assert before.overlay_share > 0
     assert store.fold(before)

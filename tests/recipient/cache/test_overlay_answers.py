@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache import generation as generation_module
-from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_generation
+from blocklist_sdk.recipient.cache.generation import (
+    About,
+    Generation,
+    NextList,
+    write_folded_generation,
+    write_generation,
+)
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
@@ -118,6 +124,14 @@ def test_chains_of_small_lists(tmp_path_factory: pytest.TempPathFactory, data: s
         assert has_overlay(opened)
         moments = [published + half_days * DAY_MS // 2 for half_days in (0, 1, 2, 3, 5, 8, 30)]
         assert_answers_are_right(opened, numbers, moments)
+        (directory / f"{i}-folded").mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(generation_module, "_ROWS_AT_A_TIME", 2)
+            write_folded_generation(directory / f"{i}-folded", opened)
+        folded = Generation.open(directory / f"{i}-folded")
+        assert (folded.is_whole(), to_plain(folded.rows)) == (True, rows)
+        if data.draw(st.booleans()):
+            opened = folded
         for number in numbers:
             covering = [row.entry for row in rows if row.number <= number <= row.last]
             assert [entry.entry for entry in opened.covering(number)] == sorted(covering)

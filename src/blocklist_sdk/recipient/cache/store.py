@@ -45,10 +45,10 @@ from blocklist_sdk.recipient.cache.generation import (
     Generation,
     NextList,
     release_in,
+    write_folded_generation,
     write_generation,
     write_generation_again,
 )
-from blocklist_sdk.release.digest import digest, kind_of
 from blocklist_sdk.release.release_id import ReleaseId
 
 _FORMAT = 1
@@ -337,12 +337,7 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _write_folded(self, staging: Path, generation: Generation) -> None:
-        listed = NextList.of(generation.rows)
-        about = generation.about
-        kind = kind_of(about.digest)
-        if about.digest != (listed.tree.digest if kind == "tree" else digest(generation.rows, kind)):
-            raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
-        write_generation(staging, listed, about, signed=generation.all_signed())
+        write_folded_generation(staging, generation)
         self.access.give_all(staging)
 
     def _switch_to_folded(self, staging: Path, generation: Generation, wait_s: float) -> bool:
