@@ -174,6 +174,7 @@ class BaseWriter:
         self._hasher, self._disk = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._unhashed: deque[Future[None]] = deque()
         self._flushes: list[Future[None]] = []
+        self._made: Future[Tree] | None = None
         self._rows: Rows | None = None
 
     def __enter__(self) -> Self:
@@ -240,6 +241,8 @@ class BaseWriter:
             table = self._file.finish(names, {name: text_column(column) for name, column in texts.items()})
             self._rows = rows_from_table(table, {name: column.values for name, column in texts.items()})
             self._flush()
+            if self._tree is None:
+                self._made = self._hasher.submit(lambda: Tree(*self._maker.made()))
         return self._rows
 
     def finish(self) -> StoredList:
@@ -252,7 +255,10 @@ class BaseWriter:
         self.rows()
         for each in self._unhashed:
             each.result()
-        tree = Tree(*self._maker.made()) if self._tree is None else self._tree
+        tree = self._tree
+        if tree is None:
+            assert self._made is not None
+            tree = self._made.result()
         about = _about(tree) | {
             _BASE: secrets.token_hex(8),
             _HIGHEST: str(self._highest_entry),
