@@ -253,13 +253,16 @@ def unexpected(error: Exception) -> BlocklistError:
     return fault
 
 
-def why_not_synced(feed: str, last_error: str | None) -> str:
-    """Why a feed has no list on this machine, and what to do, for `NotSynced`.
+def why_not_synced(feed: str, last_error: str | None, *, is_on_disk: bool) -> str:
+    """Why a feed has no list on this machine that can be used, and what to do, for `NotSynced`.
 
     Args:
         feed: the feed's name.
         last_error: the last sync's error, as its class and message; None if it never ran, or succeeded.
+        is_on_disk: whether there is a release on the disk, which then is damaged.
     """
+    if is_on_disk:
+        return f"the list of feed {feed!r} on this disk is damaged: run blocklist sync, which fetches it again"
     if last_error is None:
         return f"feed {feed!r} was never synced on this machine: run blocklist sync first"
     result = "was refused" if last_error.startswith(Refused.__name__) else "failed"

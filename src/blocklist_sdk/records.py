@@ -319,7 +319,7 @@ class Impact:
     Attributes:
         before: the serial in force, None before the first release.
         after: the release's serial.
-        digest: the release's: SHA-256 of its canonical rows, hexadecimal, to compare with what the publisher says.
+        digest: the release's, such as ``tree-…``, to compare with what the publisher says.
         rows_before, rows_after: the number of entries in each.
         total: how many entries differ.
         by_category: the same for each category.
@@ -355,7 +355,7 @@ class Status:
         feed: the feed's name.
         serial: the release in force; None before the first sync, as are the fields that describe it.
         rows: the number of its entries.
-        digest: SHA-256 of its canonical rows, hexadecimal.
+        digest: that of its canonical rows: its kind, a hyphen, and 64 hexadecimal digits, as in ``tree-…``.
         as_of: when it was published.
         expires: when its signed metadata expires.
         stale: whether that is past.

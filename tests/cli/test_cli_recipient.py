@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -125,6 +126,18 @@ def test_status_before_the_first_sync(env: dict[str, str]) -> None:
     assert ran.code == 0
     assert ran.document["serial"] is None
     assert "never synced" in run("status", env=env).out
+
+
+def test_a_list_that_is_damaged_was_synced_all_the_same(synced: dict[str, str]) -> None:
+    (path,) = Path(synced["BLOCKLIST_CACHE_DIR"]).glob("*/generations/*/rows.arrow")
+    os.truncate(path, 1_000)
+    assert "none (damaged: the next sync fetches the list again)" in run("status", env=synced).out
+    for command in (("check", UNLISTED), ("doctor", "--offline")):
+        ran = run(*command, env=synced)
+        assert ran.code == (2 if command[0] == "check" else 4)
+        assert "on this disk is damaged" in ran.out + ran.err
+    assert run("sync", env=synced).code == 0
+    assert run("check", UNLISTED, env=synced).code == 0
 
 
 @pytest.mark.parametrize("command", [("status",), ("check", UNLISTED)])

@@ -113,6 +113,7 @@ def test_what_a_list_in_force_says() -> None:
         "stale": 0,
         "clock_behind_seconds": 0,
         "audit_contradicted": 0,
+        "damaged": 0,
         "serial": 42,
         "rows": 1_234_567_890,
         "generation_bytes": 10**12,
@@ -127,11 +128,19 @@ def test_what_a_list_in_force_says() -> None:
     }
 
 
+def test_damage_on_the_disk_is_shown_and_when_it_was_last_looked_for() -> None:
+    read = replace(IN_FORCE, damaged=True, whole_at=NOW - timedelta(days=1))
+    found = strictly_parsed(render(read, outcome=None, before={}, now=NOW))
+    assert found["damaged"] == 1
+    assert found["whole_timestamp_seconds"] == (NOW - timedelta(days=1)).timestamp()
+
+
 def test_before_the_first_sync_there_is_nothing_to_measure_but_that() -> None:
     found = strictly_parsed(render(NEVER_SYNCED, outcome=None, before={}, now=NOW))
     assert found.pop("up") == 0
     assert found.pop("stale") == 1
     assert found.pop("audit_contradicted") == 0
+    assert found.pop("damaged") == 0
     assert set(found) == {f"syncs_total[{name}]" for name in OUTCOMES}
 
 

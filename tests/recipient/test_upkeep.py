@@ -1,5 +1,6 @@
 """Upkeep: what nobody waits for is done all the same, once, and whoever is killed at it loses nothing."""
 
+import os
 import random
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk import StorageFailed, times
+from blocklist_sdk import NotSynced, StorageFailed, times
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.recipient import upkeep as module
 from blocklist_sdk.recipient.blocklist import internals_of
@@ -127,6 +128,23 @@ def test_damage_is_noted_for_the_next_sync(world: World, long_lists: None) -> No
         assert recipient.status().damaged
         assert recipient.sync().kind == "snapshot"
         assert not recipient.status().damaged
+
+
+def test_damage_that_all_releases_share_is_said_and_healed(world: World) -> None:
+    numbers = [f"+62811{i:08}" for i in random.Random(3).sample(range(10**8), 20_000)]
+    world.release(numbers)
+    with world.recipient(is_guarded=False) as recipient:
+        recipient.sync()
+        world.release(numbers[10:])
+        assert recipient.sync().kind == "delta"
+        path = internals_of(recipient).store.directory / "generations" / in_force(recipient) / "rows.arrow"
+    assert path.stat().st_nlink > 1
+    os.truncate(path, 1_000)
+    with world.recipient(is_guarded=False) as recipient:
+        with pytest.raises(NotSynced, match=r"on this disk is damaged: run blocklist sync, which fetches it again"):
+            numbers[20] in recipient  # noqa: B015 -- it raises
+        assert recipient.sync().kind == "snapshot"
+        assert numbers[20] in recipient
 
 
 def test_a_list_that_is_damaged_is_not_folded(world: World, folding: None) -> None:

@@ -49,8 +49,8 @@ MEANINGS: Final = {
     "of the worst.",
     BLOCKED: "`check`, `explain`: at least one number is blocked. `enforce --reconcile`: the sink differs. "
     "`demo`: a step failed. `exchange verify`: something is damaged.",
-    USAGE: "Wrong usage; input that cannot be used, or that an exchange refuses; a list that was never synced. "
-    "`check`: no number is blocked, but at least one text is not a number.",
+    USAGE: "Wrong usage; input that cannot be used, or that an exchange refuses; a list that was never synced, "
+    "or is damaged on this disk. `check`: no number is blocked, but at least one text is not a number.",
     TRY_AGAIN: "Try again later: the network failed, or an exchange answered with status 408, 425, 429, or 500 and "
     "above.",
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "

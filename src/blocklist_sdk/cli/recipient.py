@@ -180,7 +180,7 @@ def check(
     with settings.open() as blocklist:
         state = blocklist.status()
         if state.serial is None:
-            raise NotSynced(why_not_synced(state.feed, state.last_error))
+            raise NotSynced(_why_not_synced(state))
         if require_fresh:
             _require_fresh(state)
         code = FINE
@@ -293,7 +293,7 @@ def _status_lines(state: Status) -> dict[str, object]:
     refused = None if state.refused is None else ReleaseId(state.refused_era or FIRST_ERA, state.refused)
     return {
         "feed": state.feed,
-        "serial": "never synced" if state.serial is None else ReleaseId(state.era or FIRST_ERA, state.serial),
+        "serial": _serial_line(state),
         "rows": "-" if state.rows is None else f"{state.rows:,}",
         "scopes": ", ".join(map(partial(_scope_in, state), state.scopes)) or "-",
         "digest": state.digest or "-",
@@ -314,6 +314,12 @@ def _status_lines(state: Status) -> dict[str, object]:
     }
 
 
+def _serial_line(state: Status) -> str:
+    if state.serial is not None:
+        return str(ReleaseId(state.era or FIRST_ERA, state.serial))
+    return f"none{_DAMAGED}" if state.generations else "never synced"
+
+
 def _clock_line(state: Status) -> str:
     """What is known of this machine's clock."""
     if state.clock_behind_s is not None:
@@ -321,9 +327,13 @@ def _clock_line(state: Status) -> str:
     return "-" if state.serial is None else "not known to be behind"
 
 
+def _why_not_synced(state: Status) -> str:
+    return why_not_synced(state.feed, state.last_error, is_on_disk=bool(state.generations))
+
+
 def _require_fresh(state: Status) -> None:
     if state.serial is None:
-        raise Stale(why_not_synced(state.feed, state.last_error))
+        raise Stale(_why_not_synced(state))
     if state.clock_behind_s is not None:
         raise Stale(f"feed {state.feed}: {clock_behind_text(state.clock_behind_s)}")
     if state.stale:

@@ -46,6 +46,10 @@ def freshness(patient: Patient) -> Iterator[Finding]:
     state = with_list.status()
     if state.serial is None:
         why = f"; the last sync failed: {state.last_error}" if state.last_error else ""
+        if state.generations:
+            damage = Malformed(f"the list of feed {state.feed!r} on this disk is damaged{why}")
+            yield fail("damage", damage, "blocklist sync, which fetches the list again; then see to the disk")
+            return
         yield fail(name, NotSynced(f"feed {state.feed!r} was never synced on this machine{why}"), "blocklist sync")
         return
     release = f"release {state.serial}, {state.rows:,} entries"

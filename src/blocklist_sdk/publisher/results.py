@@ -44,8 +44,8 @@ class ReleaseResult:
         blank: number of empty lines in the list.
         rejects_path: the file that lists the rejects with their lines and reasons; None if no file was written.
         snapshot_bytes: size of the snapshot; None if the release has none of its own.
-        delta_bytes: size of the delta; None for the first release.
-        digest: SHA-256 of the release's canonical rows.
+        delta_bytes: size of the delta; None if the release has none, such as the first one.
+        digest: that of the release's canonical rows: its kind, a hyphen, and 64 hexadecimal digits, as in ``tree-…``.
         seconds: duration.
         already_listed: number of rows to be added that the issuer had listed before, for as long and in all scopes.
         extended: number of rows to be added for which an entry of the issuer ends later now.
@@ -310,7 +310,7 @@ class FeedStatus:
         serial: the serial of the current release.
         rows: number of entries in it.
         published_at: when it was published, UTC.
-        digest: SHA-256 of its canonical rows.
+        digest: that of its canonical rows, such as ``tree-…``.
         region: two-letter code of the country in which its national numbers were read; None if no region was given.
         last_entry: the highest entry id given out on the feed so far; of an older copy of the repository, what
             the folder remembers.

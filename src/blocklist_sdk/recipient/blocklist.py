@@ -227,6 +227,8 @@ class Blocklist:
     ) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation stays in force.
 
+        After it, a thread does the `upkeep` of the list, if any is due; `close` and the end of the program wait for it.
+
         Args:
             wait_s: how long to wait while another process syncs, in seconds.
             accept: the list that may come into force although the guard refuses it; no other may. The serial of a

@@ -111,7 +111,7 @@ class CurrentList:
         """The generation to answer from, at most half a second old, and when it expires.
 
         Raises:
-            NotSynced: there is no generation yet.
+            NotSynced: there is no generation yet, or none of those on the disk is whole.
             Stale: it is past its signed expiry, or the clock is behind, and `when_stale` is ``raise``.
         """
         fast_path = self.fast_path
@@ -120,7 +120,8 @@ class CurrentList:
         self.rules()
         opened = self.opened
         if opened is None:
-            raise NotSynced(why_not_synced(self._feed, load_state(self._state_file).last_error))
+            last_error, is_on_disk = load_state(self._state_file).last_error, bool(self._store.releases())
+            raise NotSynced(why_not_synced(self._feed, last_error, is_on_disk=is_on_disk))
         now = times.now()
         behind_s = self.clock_behind_s(now)
         if behind_s is not None:

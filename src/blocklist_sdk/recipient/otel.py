@@ -24,6 +24,11 @@ log: logging.Logger = logging.getLogger(__name__)
 _GAUGES: Final[dict[str, tuple[str, str, Callable[[Status], float | None]]]] = {
     "blocklist.up": ("1", "Whether a verified list is in force", lambda status: int(status.serial is not None)),
     "blocklist.stale": ("1", "Whether the list is past its signed expiry", lambda status: int(status.stale)),
+    "blocklist.damaged": (
+        "1",
+        "Whether a part of the list on this disk was found not to be as it was written",
+        lambda status: int(status.damaged),
+    ),
     "blocklist.clock.behind": (
         "s",
         "By how much this machine's clock is known to be behind; 0 if by five minutes at most",
