@@ -23,9 +23,9 @@ import pyarrow as pa
 from blocklist_sdk import __version__
 from blocklist_sdk.enforcement.ledger_documents import member
 from blocklist_sdk.enforcement.ledger_files import moment_in, read_table, reading, write_table
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.spans import Spans
 
 _COMPARED_EVERY: Final = timedelta(days=1)
 """How often everything is compared, after what differs from the last run was enforced: as often as a list's files."""

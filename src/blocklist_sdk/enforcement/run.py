@@ -40,7 +40,6 @@ from blocklist_sdk.enforcement.result import UNANSWERED_AFTER, EnforcementResult
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import Sink, SinkWarning
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.enforcement.turns import next_turn
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.operators import has_resolver
@@ -51,6 +50,7 @@ from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.release.spans import Spans
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:

@@ -252,7 +252,7 @@ class BaseWriter:
         self.rows()
         for each in self._unhashed:
             each.result()
-        tree = Tree(*self._maker.made()) if self._tree is None else self._tree
+        tree = self._maker.made() if self._tree is None else self._tree
         about = _about(tree) | {
             _BASE: secrets.token_hex(8),
             _HIGHEST: str(self._highest_entry),

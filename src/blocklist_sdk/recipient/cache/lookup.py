@@ -26,6 +26,7 @@ from blocklist_sdk.release.arrow_files import write_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
+from blocklist_sdk.release.spans import places_of
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.cache.classify import Classified
@@ -238,7 +239,8 @@ class NumberLookup:
         segments = self._first, self._segment_kinds
         if is_range_touched:
             segments = found.segment_first, kind_of[found.segment_kinds]
-        gone = _without(distinct(first[first == last]), found.numbers)
+        own = distinct(first[first == last])
+        gone = own[~places_of(own, found.numbers)[1]]
         numbers = np.concatenate((found.numbers, gone))
         kinds = np.concatenate((kind_of[found.kinds], _segment_kinds_of(gone, *segments)))
         cells = _Cells.with_room(numbers, kinds) if changed is None else changed.with_kinds(numbers, kinds)
@@ -299,15 +301,6 @@ class NumberLookup:
         """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
         day = now_ms // DAY_MS if now_ms >= self.from_ms else None
         return self._kinds.verdicts(day, scope, categories)
-
-
-def _without(numbers: Int64s, others: Int64s) -> Int64s:
-    """Numbers that are not among others; both ascend."""
-    if not len(others):
-        return numbers
-    at = np.minimum(np.searchsorted(others, numbers), len(others) - 1)
-    rest: Int64s = numbers[others[at] != numbers]
-    return rest
 
 
 def _segment_kinds_of(numbers: Int64s, first: Int64s, kinds: Kinds) -> Kinds:
