@@ -26,7 +26,6 @@ from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.publisher.windows import all_outside_ranges
 from blocklist_sdk.release.arrow_files import describe
-from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import ReleaseId
@@ -50,7 +49,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentList:
+class PublishedList:
     """The list of the current release.
 
     Attributes:
@@ -81,7 +80,7 @@ class WorkingCopies:
 
     directory: Path
 
-    def find(self, release: ReleaseId, digest: str) -> CurrentList | None:
+    def find(self, release: ReleaseId, digest: str) -> PublishedList | None:
         """The working copy of a release; None if there is none that can be used.
 
         Args:
@@ -97,7 +96,9 @@ class WorkingCopies:
             log.warning("the working copy %s is made anew from the signed files: %s", path, error)
             return None
 
-    def write(self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: CurrentList) -> None:
+    def write(
+        self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: PublishedList
+    ) -> None:
         """Write the working copy of a release that is about to be signed, durably.
 
         A disk that refuses is logged: the next run reads the signed files.
@@ -116,17 +117,17 @@ class WorkingCopies:
                 "%s has no working copy of release %s, so the next run takes longer: %s", self.directory, release, error
             )
 
-    def _write(self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: CurrentList) -> None:
-        digest = tree.digest
+    def _write(
+        self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: PublishedList
+    ) -> None:
         PRIVATE.make(self.directory.parent)
         PRIVATE.make(self.directory)
         self._sweep()
-        path = self._path(release, digest)
+        path = self._path(release, tree.digest)
         making = path.with_name(f"{_MAKING}{path.name}")
         making.mkdir(PRIVATE.directory_mode)
         try:
-            base_id = layers.facts.base_id
-            is_same = before.directory is not None and before.layers.facts.base_id == base_id
+            is_same = before.layers.facts.base_id == layers.facts.base_id
             if before.directory is not None and is_same and len(layers.overlay) <= _overlay_max(layers):
                 link_files(before.directory, making, BASE_FILES)
                 write_overlay(making, layers, tree)
@@ -135,7 +136,7 @@ class WorkingCopies:
             files = {file.name: describe(file) for file in sorted(making.iterdir())}
             write_json(
                 making / _ABOUT,
-                {"format": _FORMAT, "digest": digest, "tree": tree.digest, "outside": outside, "files": files},
+                {"format": _FORMAT, "outside": outside, "files": files},
             )
             PRIVATE.give_all(making)
             if path.is_dir():  # of a run that was killed before it signed the same
@@ -158,16 +159,14 @@ class WorkingCopies:
         return self.directory / f"{release.era}.{release.serial}.{digest}"
 
     def _others(self, kept: Path) -> Iterator[Path]:
-        return (
-            (path for path in sorted(self.directory.glob("*")) if path != kept) if self.directory.is_dir() else iter(())
-        )
+        return (path for path in sorted(self.directory.glob("*")) if path != kept)
 
     def _sweep(self) -> None:
         for path in self.directory.glob(f"{_MAKING}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def verify(current: CurrentList, numbers: Int64s | None = None) -> None:
+def verify(current: PublishedList, numbers: Int64s | None = None) -> None:
     """Read what decides about some numbers, and compare its hashes with the digest.
 
     Args:
@@ -211,7 +210,7 @@ def _overlay_max(layers: LayeredRows) -> float:
     return max(FOLD_ROWS, FOLD_SHARE * len(layers.base))
 
 
-def _opened(path: Path, digest: str) -> CurrentList:
+def _opened(path: Path, digest: str) -> PublishedList:
     """Map a working copy.
 
     Raises:
@@ -228,17 +227,16 @@ def _opened(path: Path, digest: str) -> CurrentList:
     stored = open_list(path)
     tree, outside = stored.tree, about["outside"]
     is_whole = tree.rows == len(stored.layers) and all(sum(each.values()) == tree.rows for each in tree.texts.values())
-    is_signed = about["digest"] == digest and (kind_of(digest) != "tree" or tree.digest == digest)
-    if not is_whole or not is_signed or tree.digest != about["tree"] or type(outside) is not int:
+    if not is_whole or tree.digest != digest or type(outside) is not int:
         raise Malformed("it is not the list that was signed")
-    return CurrentList(stored.layers, tree, outside, path)
+    return PublishedList(stored.layers, tree, outside, path)
 
 
-def current_of(rows: Rows) -> CurrentList:
+def current_of(rows: Rows) -> PublishedList:
     """A list that was read from the signed files."""
-    return CurrentList(LayeredRows.of(rows))
+    return PublishedList(LayeredRows.of(rows))
 
 
-def outside_of(current: CurrentList) -> int:
+def outside_of(current: PublishedList) -> int:
     """How many single numbers of a list lie outside all ranges; counted where that is not known."""
     return all_outside_ranges(current.layers) if current.outside is None else current.outside
