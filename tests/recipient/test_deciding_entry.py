@@ -1,6 +1,6 @@
 """Which of a number's entries decides: the five places that have this rule give the same answer.
 
-For speed the rule is written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py`, `cache/generation.py`
+For speed the rule is written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py`, `cache/covering.py`
 and `screening/columns.py`. Here each of them is compared with a sixth that is slow and obvious, so a change of one that
 the others lack fails here.
 """

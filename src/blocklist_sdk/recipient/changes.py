@@ -116,9 +116,9 @@ def _difference(old: Generation | None, new: Generation) -> Difference:
 
 
 def _damaged(old: Generation, new: Generation) -> Malformed:
+    releases = " or ".join(dict.fromkeys(str(each.about.release) for each in (old, new)))
     return Malformed(
-        f"release {old.about.release} or {new.about.release} in {new.directory.parent} is damaged: run a sync, which "
-        "repairs the one in force"
+        f"release {releases} in {new.directory.parent} is damaged: run a sync, which repairs the one in force"
     )
 
 

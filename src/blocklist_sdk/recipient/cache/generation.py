@@ -7,7 +7,7 @@ next release has the same files of the base, linked, and an overlay of its own.
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -554,22 +554,18 @@ class Generation:
 
     def is_overlay_whole(self) -> bool:
         """Whether every byte of the overlay is as it was written."""
-        try:
-            return all(
-                at is not None and is_piece_as_written(self.directory / name, at, written)
-                for name, at, written in self._file_pieces
-                if name in _CHANGED_FILES
-            )
-        except OSError:
-            return False
+        return self._are_files_whole(_CHANGED_FILES)
 
     def are_ranges_whole(self) -> bool:
         """Whether it is known as it was written which rows of the base are ranges."""
+        return self._are_files_whole({_RANGES})
+
+    def _are_files_whole(self, names: Set[str]) -> bool:
         try:
             return all(
                 at is not None and is_piece_as_written(self.directory / name, at, written)
                 for name, at, written in self._file_pieces
-                if name == _RANGES
+                if name in names
             )
         except OSError:
             return False
@@ -605,9 +601,6 @@ class Generation:
         """Whether the number's rows block it at a moment, in milliseconds since 1970 UTC; for any scope.
 
         A row that begins no later than its release was published has begun, whatever the clock says.
-
-        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
-        `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
 
         Raises:
             Malformed: the rows are damaged.
