@@ -395,15 +395,15 @@ def _difference(target: _Target, mark: Mark) -> Difference | None:
     if (about.release, about.digest) == (mark.release, mark.digest):
         return Difference.none()
     try:
-        old = target.store.open_release(mark.release)
+        pair = target.store.open_pair(mark.release, target.generation)
     except Malformed as error:
         log.warning("%s; everything is looked at instead", error)
         return None
-    if old is None or old.about.digest != mark.digest:
+    if pair is None or pair[0].about.digest != mark.digest:
         return None
-    now = target.generation.layers
-    found = now.changed_since(old.layers)
-    return difference(old.rows, target.generation.rows) if found is None else found
+    old, new = pair
+    found = new.layers.changed_since(old.layers)
+    return difference(old.rows, new.rows) if found is None else found
 
 
 def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPlan) -> Spans:
