@@ -24,7 +24,6 @@ import pyarrow as pa
 from blocklist_sdk.disk import read_json, sync_directory, write_json
 from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.modes import PRIVATE
-from blocklist_sdk.publisher.windows import all_outside_ranges
 from blocklist_sdk.release.arrow_files import describe
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
@@ -32,6 +31,7 @@ from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Rows, Texts
 from blocklist_sdk.release.stored import BASE_FILES, OVERLAY_FILES, link_files, open_list, write_base, write_overlay
 from blocklist_sdk.release.tree import Tree
+from blocklist_sdk.release.windows import all_outside_ranges
 
 FOLDER: Final = "working"
 

@@ -18,6 +18,7 @@ from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release import windows
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -70,7 +71,7 @@ def names(store: Store) -> set[str]:
 def test_the_same_release_is_in_force_without_an_overlay(
     store: Store, rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_module, "_ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", rows_at_a_time)
     before = in_force(store)
     assert before.overlay_share > 0
     assert store.fold(before)

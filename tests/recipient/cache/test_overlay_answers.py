@@ -20,6 +20,7 @@ from blocklist_sdk.recipient.cache.generation import (
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release import windows
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import delta_between, difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -126,7 +127,7 @@ def test_chains_of_small_lists(tmp_path_factory: pytest.TempPathFactory, data: s
         assert_answers_are_right(opened, numbers, moments)
         (directory / f"{i}-folded").mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(generation_module, "_ROWS_AT_A_TIME", 2)
+            patch.setattr(windows, "WINDOW_ROWS", 2)
             write_folded_generation(directory / f"{i}-folded", opened)
         folded = Generation.open(directory / f"{i}-folded")
         assert (folded.is_whole(), to_plain(folded.rows)) == (True, rows)

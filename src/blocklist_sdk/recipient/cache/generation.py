@@ -5,7 +5,6 @@ next release has the same files of the base, linked, and an overlay of its own.
 """
 
 import contextlib
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,6 @@ import pyarrow as pa
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_files
 from blocklist_sdk.errors import BlocklistError, Malformed
-from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.recipient.cache.covering import CoveringRows
 from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
@@ -33,7 +31,7 @@ from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, distinct, entry_at
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, entry_at
 from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
@@ -69,9 +67,6 @@ release, and making a base costs once: with 3 % the two are about the same over 
 
 _OVERLAY_SHARE_MAX: Final = 0.1
 """With more, the base is made anew at once: nobody folds here, or much has changed at a time."""
-
-_ROWS_AT_A_TIME: Final = 1 << 20
-"""Rows that are folded at a time take about 50 MB."""
 
 _CHECKED_ROWS: Final = 80_000
 """A piece of the rows has about so many: four megabytes, as a piece of other files."""
@@ -211,11 +206,13 @@ def write_folded_generation(directory: Path, generation: "Generation") -> None:
     Raises:
         Malformed: the generation is damaged: its rows do not have the digest of the release.
     """
+    from blocklist_sdk.release.windows import windows  # here, since look-ups do without it
+
     layers, about = generation.layers, generation.about
 
     def read(beside: Callable[[Rows], None]) -> None:
         with BaseWriter(directory, len(layers)) as writer:
-            for part in _parts_of(layers):
+            for part in windows(layers):
                 writer.add(part)
             beside(writer.rows())
             writer.finish()
@@ -223,14 +220,6 @@ def write_folded_generation(directory: Path, generation: "Generation") -> None:
     folded = write_base_generation(directory, about, read, signed=generation.all_signed())
     if not folded.is_piece_whole(0):
         raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
-
-
-def _parts_of(layers: LayeredRows) -> Iterator[Rows]:
-    """The rows of a list, a part at a time."""
-    number = layers.base.number
-    bounds = [0, *distinct(number[_ROWS_AT_A_TIME::_ROWS_AT_A_TIME]).tolist(), LARGEST + 1]
-    for first, end in itertools.pairwise(bounds):
-        yield layers.near(np.array([first]), np.array([end - 1]))
 
 
 def write_generation_again(
