@@ -18,6 +18,7 @@ from blocklist_sdk.mirror import mirror
 from blocklist_sdk.publisher import Publisher, PublisherGuard, signed_feed, working_copy
 from blocklist_sdk.publisher.offer import SNAPSHOT_ROWS
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release import stored
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import index_path
@@ -225,8 +226,8 @@ def test_a_release_whose_digest_is_of_another_kind_is_followed(folder: Path) -> 
 
 
 def test_overlays_are_folded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working_copy, "FOLD_ROWS", 3)
-    monkeypatch.setattr(working_copy, "FOLD_SHARE", 0.0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 3)
+    monkeypatch.setattr(stored, "FOLD_SHARE", 0.0)
     listed, overlays = set(LISTED), []
     for tail in (4, 7, 10, 13, 16, 19):
         opened(folder).add(FEED, texts(tail))

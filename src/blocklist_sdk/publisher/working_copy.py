@@ -29,15 +29,19 @@ from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Rows, Texts
-from blocklist_sdk.release.stored import BASE_FILES, OVERLAY_FILES, link_files, open_list, write_base, write_overlay
+from blocklist_sdk.release.stored import (
+    BASE_FILES,
+    OVERLAY_FILES,
+    link_files,
+    open_list,
+    overlay_rows_max,
+    write_base,
+    write_overlay,
+)
 from blocklist_sdk.release.tree import Tree
 from blocklist_sdk.release.windows import all_outside_ranges
 
 FOLDER: Final = "working"
-
-FOLD_SHARE: Final = 0.03
-FOLD_ROWS: Final = 10_000
-"""An overlay of more rows than this, and than this share of the base, is folded: each release writes it anew."""
 
 _ABOUT: Final = "about.json"
 _FORMAT: Final = 1
@@ -128,7 +132,7 @@ class WorkingCopies:
         making.mkdir(PRIVATE.directory_mode)
         try:
             is_same = before.layers.facts.base_id == layers.facts.base_id
-            if before.directory is not None and is_same and len(layers.overlay) <= _overlay_max(layers):
+            if before.directory is not None and is_same and len(layers.overlay) <= overlay_rows_max(layers):
                 link_files(before.directory, making, BASE_FILES)
                 write_overlay(making, layers, tree)
             else:
@@ -204,10 +208,6 @@ def _rows_of(numbers: Int64s) -> Rows:
     """Rows of which only the numbers matter."""
     texts, zeros = Texts.repeat("", len(numbers)), np.zeros(len(numbers), np.int64)
     return Rows(numbers, numbers, zeros, texts, texts, texts, texts, zeros, zeros)
-
-
-def _overlay_max(layers: LayeredRows) -> float:
-    return max(FOLD_ROWS, FOLD_SHARE * len(layers.base))
 
 
 def _opened(path: Path, digest: str) -> PublishedList:

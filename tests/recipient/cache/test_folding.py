@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.recipient.cache import generation as generation_module
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.release import windows
+from blocklist_sdk.release import stored, windows
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -223,7 +222,7 @@ def test_a_damaged_generation_is_not_made_a_base(store: Store) -> None:
 
 def test_only_large_overlays_are_to_be_folded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not in_force(store).is_to_be_folded
-    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
     assert not in_force(store).is_to_be_folded
     for serial in range(3, 13):
         commit(store, serial)

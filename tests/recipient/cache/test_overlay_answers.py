@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.recipient.cache import generation as generation_module
 from blocklist_sdk.recipient.cache.generation import (
     About,
     Generation,
@@ -20,7 +19,7 @@ from blocklist_sdk.recipient.cache.generation import (
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.release import windows
+from blocklist_sdk.release import stored, windows
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import delta_between, difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -160,7 +159,7 @@ def random_list(random: np.random.Generator, entries: np.ndarray, day: int, rang
 @pytest.mark.parametrize("seed", range(scaled(1, long=6)))
 def test_a_year_of_deltas(tmp_path: Path, seed: int, ranges: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most releases write an overlay; after too many changes, a base is made anew."""
-    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
     random = np.random.default_rng(seed)
     day = 100
     plain = random_list(random, np.arange(1, 2001), day, ranges * 5)
@@ -265,7 +264,7 @@ def test_the_first_range_reaches_numbers_that_are_gone(tmp_path: Path) -> None:
 def test_reasons_to_write_a_base(
     tmp_path: Path, rows: Rows, published_ms: int, is_base: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
     opened = first(tmp_path / "1", simple(LOW + np.arange(1000)), DAY_MS)
     opened = follow(tmp_path / "2", opened, rows, published_ms)
     assert has_overlay(opened) is not is_base

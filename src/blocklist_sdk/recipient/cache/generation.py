@@ -40,6 +40,7 @@ from blocklist_sdk.release.stored import (
     StoredList,
     link_files,
     open_list,
+    overlay_rows_max,
     write_base,
     write_overlay,
 )
@@ -57,13 +58,6 @@ _CHANGED_FILES: Final = frozenset({*OVERLAY_FILES, *CHANGED_ANSWER_FILES, _CHANG
 
 _BY_TREE: Final = frozenset(BASE_FILES) - {"texts.arrow"}
 """Files whose damage the tree's hashes show, so that they need no others."""
-
-OVERLAY_ROWS_MIN: Final = 10_000
-"""An overlay of so few rows is neither folded nor too large: it takes less than two megabytes."""
-
-FOLD_SHARE: Final = 0.03
-"""With more of the base's rows in the overlay, the base is made anew. Writing an overlay costs by its size at each
-release, and making a base costs once: with 3 % the two are about the same over the deltas that lead there."""
 
 _OVERLAY_SHARE_MAX: Final = 0.1
 """With more, the base is made anew at once: nobody folds here, or much has changed at a time."""
@@ -242,7 +236,7 @@ def _changed_answers(
     layers = listed.layers
     if before.is_of_earlier_format or before.layers.facts.base_id != layers.facts.base_id:
         return None
-    largest = max(OVERLAY_ROWS_MIN, int(_OVERLAY_SHARE_MAX * len(layers.base)))
+    largest = overlay_rows_max(layers, share=_OVERLAY_SHARE_MAX)
     more_rows = len(listed.changes.added) - len(listed.changes.removed)
     # If the numbers of rows do not fit, what is in force is not what the changes start from.
     if len(layers.overlay) > largest or len(before.layers) + more_rows != len(layers):
@@ -419,11 +413,11 @@ class Generation:
 
     @property
     def is_to_be_folded(self) -> bool:
-        """Whether the overlay is so large that a base should be made of it; see `FOLD_SHARE`."""
+        """Whether the overlay is so large that a base should be made of it; see `overlay_rows_max`."""
         if self._stored is None:
             return False
         layers = self._stored.layers
-        return len(layers.overlay) > max(OVERLAY_ROWS_MIN, FOLD_SHARE * len(layers.base))
+        return len(layers.overlay) > overlay_rows_max(layers)
 
     @property
     def base_files(self) -> tuple[str, ...]:
