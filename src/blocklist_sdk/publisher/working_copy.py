@@ -61,12 +61,14 @@ class PublishedList:
         tree: its digest tree; None if it is not known.
         outside: how many single numbers lie outside all ranges; None if that is not known.
         directory: where it is on disk; None if it is in memory alone.
+        ranges: the digest of its ranges, as they were written; None if it is in memory alone.
     """
 
     layers: LayeredRows
     tree: Tree | None = None
     outside: int | None = None
     directory: Path | None = None
+    ranges: str | None = None
 
     @property
     def is_stored(self) -> bool:
@@ -140,7 +142,12 @@ class WorkingCopies:
             files = {file.name: describe(file) for file in sorted(making.iterdir())}
             write_json(
                 making / _ABOUT,
-                {"format": _FORMAT, "outside": outside, "files": files},
+                {
+                    "format": _FORMAT,
+                    "outside": outside,
+                    "ranges": _digest_of_ranges(layers),
+                    "files": files,
+                },
             )
             PRIVATE.give_all(making)
             if path.is_dir():  # of a run that was killed before it signed the same
@@ -188,12 +195,19 @@ def verify(current: PublishedList, numbers: Int64s | None = None) -> None:
         rows = LayeredRows(current.layers.base, current.layers.overlay, current.layers.facts).whole()
         is_right = Tree.of(rows).digest == tree.digest
     else:
+        # A range decides about numbers that lie in no leaf of its own.
+        if current.ranges != _digest_of_ranges(current.layers):
+            raise Malformed("its ranges are not those that were written")
         # As if these numbers changed into what they are: that reads and hashes their leaves, and the nodes above.
         same = _rows_of(numbers)
         none = Rows.empty()
         is_right = tree.updated(current.layers, Difference(none, none, same, same)).root == tree.root
     if not is_right:
         raise Malformed("its rows are not those of its digest")
+
+
+def _digest_of_ranges(layers: LayeredRows) -> str:
+    return Tree.of(layers.ranges()).digest
 
 
 def same_rows(one: Rows, other: Rows) -> bool:
@@ -229,7 +243,7 @@ def _opened(path: Path, digest: str) -> PublishedList:
     is_whole = tree.rows == len(stored.layers) and all(sum(each.values()) == tree.rows for each in tree.texts.values())
     if not is_whole or tree.digest != digest or type(outside) is not int:
         raise Malformed("it is not the list that was signed")
-    return PublishedList(stored.layers, tree, outside, path)
+    return PublishedList(stored.layers, tree, outside, path, about["ranges"])
 
 
 def current_of(rows: Rows) -> PublishedList:

@@ -97,6 +97,21 @@ class Upkeep:
             log.error("the generation of feed %s on this disk is damaged; the next sync fetches it again", self.feed)
         return UpkeepResult(self.feed, is_damaged=after.damaged is not None)
 
+    def note_damage(self, generation: Generation) -> None:
+        """Store that a list was found damaged, so that the next sync fetches it again, whatever was due to be read.
+
+        Whoever found it has an error of its own to report, so one of storing this is only logged.
+        """
+
+        def noted(state: SyncState) -> SyncState:
+            scrub = state.scrub or Scrub(begun_at=times.now())
+            return replace(state, scrub=replace(scrub, damaged=generation.name))
+
+        try:
+            self._change(noted)
+        except BlocklistError as error:
+            log.error("feed %s: the damage could not be noted, so a sync may find it late: %s", self.feed, error)
+
     def _note(self, before: Scrub, after: Scrub) -> None:
         """Store how far the list was read."""
 

@@ -176,6 +176,7 @@ def write_base_generation(
     read: Callable[[Callable[[Rows], None]], object],
     *,
     signed: Mapping[str, bytes] = MappingProxyType({}),
+    folded_from: str | None = None,
 ) -> "Generation":
     """Write a generation that is all base into an empty directory, durably, while its rows are read; and open it.
 
@@ -184,13 +185,14 @@ def write_base_generation(
         about: its release.
         read: writes a base into the directory, and calls what it is given with the rows, once they are mapped.
         signed: signed metadata, as for `write_generation`.
+        folded_from: as in `Generation`.
     """
     published_ms, from_ms = _moments(about)
     pieces: dict[str, list[str]] = {}
     read(lambda rows: pieces.update(_write_answers(directory, rows, published_ms, from_ms)))
     files = {path.name: describe(path) for path in directory.iterdir()}
     pieces |= {name: piece_hashes(directory / name) for name in files.keys() - pieces.keys() - _BY_TREE}
-    _write_documents(directory, about, files, pieces, signed, unflushed=())
+    _write_documents(directory, about, files, pieces, signed, unflushed=(), folded_from=folded_from)
     return Generation.open(directory)
 
 
@@ -211,7 +213,8 @@ def write_folded_generation(directory: Path, generation: "Generation") -> None:
             beside(writer.rows())
             writer.finish()
 
-    folded = write_base_generation(directory, about, read, signed=generation.all_signed())
+    signed, base_id = generation.all_signed(), layers.facts.base_id
+    folded = write_base_generation(directory, about, read, signed=signed, folded_from=base_id)
     if not folded.is_piece_whole(0):
         raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
 
@@ -284,6 +287,7 @@ def _write_documents(
     signed: Mapping[str, bytes],
     *,
     unflushed: Sequence[str],
+    folded_from: str | None = None,
 ) -> None:
     document = {
         "format": _FORMAT,
@@ -291,6 +295,7 @@ def _write_documents(
         "published_at": about.published_at.isoformat(),
         "files": dict(files),
         "pieces": dict(pieces),
+        "folded_from": folded_from,
     }
     documents = {_ABOUT: json.dumps(document, indent=1).encode(), **signed}
     for name, data in documents.items():
@@ -308,6 +313,8 @@ class Generation:
         about: the release.
         files: length and ends of each file, by name.
         pieces_of_files: SHA-256 of each piece of the files that have such hashes, by name.
+        folded_from: the id of the base that was folded into this one, with the overlay of the same release, which was
+            whole then; None if the base came from a snapshot, or another release has come since.
         is_of_earlier_format: whether an earlier version wrote it, without a tree; the next release is a base.
         bytes: its size on disk, with the files that it shares with others.
         answers: answers for most numbers without reading their rows.
@@ -319,6 +326,7 @@ class Generation:
         self.name: str = directory.name
         self.about = about
         self.files: dict[str, dict[str, Any]] = document["files"]
+        self.folded_from: str | None = document.get("folded_from")
         self.is_of_earlier_format: bool = document["format"] < _FORMAT
         self.pieces_of_files: dict[str, list[str]] = {} if self.is_of_earlier_format else document["pieces"]
         self.bytes: int = sum(described["bytes"] for described in self.files.values())
