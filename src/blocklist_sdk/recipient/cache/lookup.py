@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,9 +28,6 @@ from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.spans import places_of
 
-if TYPE_CHECKING:
-    from blocklist_sdk.recipient.cache.classify import Classified
-
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
 _CHANGED_CELLS, _CHANGED_SEGMENTS, _CHANGED_KINDS = (
@@ -52,50 +49,29 @@ _GROWTH = 2
 is made again when there are twice as many."""
 
 
-def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) -> dict[str, pa.Table]:
-    """The tables that `NumberLookup` reads, by file name.
-
-    Args:
-        rows: the release's.
-        published_ms: when it was published, in milliseconds since 1970 UTC.
-        from_ms: the moment from which on the answers have to be right; None for the publication.
-    """
-    found, from_ms = _classified(rows, published_ms, from_ms)
-    cells, homes = fill_cells(found.numbers, found.kinds) or (np.zeros(2, np.int64), _IN_ROWS)
-    return {
-        CELLS: _Cells(cells, homes).to_table(),
-        _SEGMENTS: _segment_table(found.segment_first, found.segment_kinds),
-        _KINDS: _kind_table(found.table, from_ms),
-    }
-
-
 def write_answers(directory: Path, rows: Rows, *, published_ms: int, from_ms: int | None = None) -> None:
-    """Write the files that `answer_tables` gives the tables of, without taking memory for the largest.
+    """Write the files of the tables that `NumberLookup` reads; the largest is never in memory whole.
 
     The caller flushes them.
 
     Args:
         directory: where there are none of them.
-        rows: as for `answer_tables`.
-        published_ms: the same.
-        from_ms: the same.
+        rows: the release's.
+        published_ms: when it was published, in milliseconds since 1970 UTC.
+        from_ms: the moment from which on the answers have to be right; None for the publication.
 
     Raises:
         OSError: the disk refused.
     """
-    found, from_ms = _classified(rows, published_ms, from_ms)
+    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
+
+    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
+    found = classify(rows, published_ms, from_ms)
     if not write_cells(directory / CELLS, found.numbers, found.kinds, about=_about):
         write_table(_Cells(np.zeros(2, np.int64), _IN_ROWS).to_table(), directory / CELLS, is_flushed=False)
     segments = _segment_table(found.segment_first, found.segment_kinds)
     write_table(segments, directory / _SEGMENTS, is_flushed=False)
     write_table(_kind_table(found.table, from_ms), directory / _KINDS, is_flushed=False)
-
-
-def _classified(rows: Rows, published_ms: int, from_ms: int | None) -> "tuple[Classified, int]":
-    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
-
-    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
-    return classify(rows, published_ms, from_ms), from_ms
 
 
 def _about(homes: Homes) -> dict[bytes, str]:
@@ -171,7 +147,7 @@ class NumberLookup:
     """
 
     def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
-        """Takes the tables of `answer_tables`, with those of `changed_tables` if there are any, and the same moment.
+        """Takes the tables that `write_answers` wrote, those of `changed_tables` if there are any, and the same moment.
 
         Raises:
             KeyError, ValueError, pyarrow.ArrowException: the tables are not what these made.
