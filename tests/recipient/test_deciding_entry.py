@@ -119,7 +119,7 @@ def written(directory: Path, lists: list[list[Row]]) -> Generation:
         write_generation(directory / str(serial), listed, about, before=opened)
         opened = Generation.open(directory / str(serial))
     assert opened is not None
-    assert opened.overlay_share > 0 or len(lists) == 1
+    assert len(opened.layers.overlay) > 0 or len(lists) == 1
     return opened
 
 

@@ -72,11 +72,11 @@ def test_the_same_release_is_in_force_without_an_overlay(
 ) -> None:
     monkeypatch.setattr(windows, "WINDOW_ROWS", rows_at_a_time)
     before = in_force(store)
-    assert before.overlay_share > 0
+    assert len(before.layers.overlay) > 0
     assert store.fold(before)
     after = in_force(store)
     assert after.name != before.name
-    assert (after.about, after.overlay_share, after.all_signed()) == (before.about, 0, SIGNED)
+    assert (after.about, len(after.layers.overlay), after.all_signed()) == (before.about, 0, SIGNED)
     assert after.is_whole()
     assert to_plain(after.rows) == to_plain(before.rows) == to_plain(rows_of(2))
     current = store.current()

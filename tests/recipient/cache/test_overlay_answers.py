@@ -20,6 +20,7 @@ from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release import stored, windows
+from blocklist_sdk.release.arrow_files import map_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import delta_between, difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -64,7 +65,9 @@ def no_rules() -> Rules:
 
 
 def changed_numbers(opened: Generation) -> int:
-    return opened.answers.changed_numbers
+    """How many numbers the table of the overlay has."""
+    path = opened.directory / "changed-cells.arrow"
+    return int(np.count_nonzero(map_table(path).column("cell"))) if path.exists() else 0
 
 
 def has_overlay(opened: Generation) -> bool:

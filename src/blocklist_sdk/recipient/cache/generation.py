@@ -414,12 +414,6 @@ class Generation:
         return self.layers.facts.base_id == other.layers.facts.base_id
 
     @property
-    def overlay_share(self) -> float:
-        """The rows of the overlay, gone and new ones, as a part of the base's."""
-        layers = self._stored.layers if self._stored is not None else None
-        return 0.0 if layers is None else len(layers.overlay) / max(1, len(layers.base))
-
-    @property
     def is_to_be_folded(self) -> bool:
         """Whether the overlay is so large that a base should be made of it; see `overlay_rows_max`."""
         if self._stored is None:

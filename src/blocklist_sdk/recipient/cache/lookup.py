@@ -168,11 +168,6 @@ class NumberLookup:
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
-    @property
-    def changed_numbers(self) -> int:
-        """How many numbers the table of the overlay has."""
-        return 0 if self._changed is None else int(np.count_nonzero(self._changed.cells))
-
     def changed_tables(
         self, layers: LayeredRows, changes: Difference, *, published_ms: int, from_ms: int, numbers_max: int
     ) -> dict[str, pa.Table] | None:
