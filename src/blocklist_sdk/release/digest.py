@@ -2,7 +2,8 @@
 
 It is SHA-256 over the entries, so that it depends on nothing else: not on compression, row groups, dictionary order,
 language or byte order of the machine. ``docs/reference/protocol.md`` specifies it byte by byte and
-``docs/protocol/vectors/`` holds test vectors.
+``docs/protocol/vectors/`` holds test vectors. The one over columns, which was signed before, is made to read what was
+kept under it (``docs/adr/0006-digest-by-column.md``).
 """
 
 import hashlib
