@@ -44,10 +44,10 @@ from blocklist_sdk.enforcement.turns import next_turn
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.operators import has_resolver
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
-from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.generation import DAMAGE, Generation
+from blocklist_sdk.recipient.cache.pieces import AT_ONCE_BYTES
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.recipient.sync.scrub import AT_ONCE_BYTES
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.release.rows import Int64s, Rows
@@ -331,10 +331,18 @@ class _View:
 
     @classmethod
     def whole(cls, target: _Target, state: LedgerState) -> Self:
-        """Everything."""
-        rows = target.generation.rows
-        turn = next_turn(rows, target.at)
-        return cls(rows, target.all_items(), state, turn, next_moment(turn, target.rules, target.at))
+        """Everything.
+
+        Raises:
+            Malformed: the list is damaged.
+        """
+        try:
+            rows = target.generation.rows
+            turn = next_turn(rows, target.at)
+            items = target.all_items()
+        except DAMAGE as error:
+            raise _damaged(target) from error
+        return cls(rows, items, state, turn, next_moment(turn, target.rules, target.at))
 
     @classmethod
     def of(cls, part: Part, mark: Mark, target: _Target) -> Self:

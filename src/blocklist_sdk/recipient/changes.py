@@ -109,16 +109,18 @@ def _difference(old: Generation | None, new: Generation, note_damage: Callable[[
         Malformed: one of the two is damaged.
     """
     if old is not None and new.shares_base(old):
-        found = new.layers.changed_since(old.layers)
-        if found is not None:
+        # Before anything goes by them.
+        is_whole, is_old_whole = new.is_overlay_whole(), old.is_overlay_whole()
+        if is_whole and is_old_whole:
             mine, its = old.layers.overlay.dropped, new.layers.overlay.dropped
             number = new.layers.base.number[np.setxor1d(mine, its, assume_unique=True)]
-            is_whole = new.is_overlay_whole() and new.is_base_whole_beside(number)
-            if is_whole and old.is_overlay_whole():
+            is_whole = new.is_base_whole_beside(number)
+            found = new.layers.changed_since(old.layers) if is_whole else None
+            if found is not None:
                 return found
-            if not is_whole:
-                note_damage(new)
-            raise _damaged(old, new)
+        if not is_whole:
+            note_damage(new)
+        raise _damaged(old, new)
     is_whole = new.is_whole()
     if not is_whole:
         note_damage(new)

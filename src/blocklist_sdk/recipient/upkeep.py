@@ -17,9 +17,10 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import BlocklistError, Locked, Malformed, unexpected
 from blocklist_sdk.locks import ForkSafeLock, file_lock
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.pieces import AT_ONCE_BYTES
 from blocklist_sdk.recipient.cache.state import Scrub, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.sync.scrub import AT_ONCE_BYTES, pieces_due, read_pieces
+from blocklist_sdk.recipient.sync.scrub import pieces_due, read_pieces
 from blocklist_sdk.records import UpkeepResult
 
 _LOCK: Final = "upkeep.lock"

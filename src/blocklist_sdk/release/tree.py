@@ -286,12 +286,20 @@ def words_of(rows: Rows) -> dict[str, NDArray[np.uint64]]:
 
 
 def _fill_records(records: NDArray[Any], rows: Rows, part: slice, words: Mapping[str, NDArray[np.uint64]]) -> None:
-    """Rows as records of nine little-endian words."""
+    """Rows as records of nine little-endian words.
+
+    Raises:
+        IndexError: a code stands for no text, as after a flipped bit.
+    """
     for i, name in enumerate(NUMERIC_COLUMNS):
         records[:, i] = getattr(rows, name)[part]
     for i, name in enumerate(TEXT_COLUMNS):
         texts: Texts = getattr(rows, name)
-        records[:, 5 + i] = words[name][0] if len(texts.values) == 1 else words[name][texts.codes[part]]
+        codes = texts.codes[part]
+        if len(texts.values) == 1 and not codes.any():
+            records[:, 5 + i] = words[name][0]
+        else:
+            records[:, 5 + i] = words[name][codes]
 
 
 def _hashes(records: NDArray[Any], begin: Positions, end: Positions) -> bytes:

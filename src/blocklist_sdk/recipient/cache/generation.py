@@ -23,7 +23,7 @@ from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.recipient.cache.covering import CoveringRows
 from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
-from blocklist_sdk.recipient.cache.ranges import range_table
+from blocklist_sdk.recipient.cache.ranges import range_rows, range_table
 from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.arrow_files import describe, map_table, rows_from_table, write_table
 from blocklist_sdk.release.digest import digest
@@ -31,7 +31,7 @@ from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, entry_at
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, entry_at
 from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
@@ -47,11 +47,17 @@ from blocklist_sdk.release.stored import (
 from blocklist_sdk.release.tallies import count_by
 from blocklist_sdk.release.tree import Tree, are_leaves_right, are_nodes_right
 
+DAMAGE: Final = IndexError, KeyError, OverflowError, ValueError, OSError, pa.ArrowException
+"""What a flipped bit in a mapped file may lead to."""
+
 _FORMAT = 3
 """1: without secrets in the table of numbers (`cells.Homes`); 2: without a tree and overlays. Both are read, and made
 anew at the next release."""
 
 _ABOUT, _RANGES, _CHANGED_RANGES = "about.json", "ranges.arrow", "changed-ranges.arrow"
+
+_RANGES_DIGEST: Final = b"digest"
+"""The digest of the base's ranges, in the facts of their file: they decide about numbers far from their rows."""
 
 _CHANGED_FILES: Final = frozenset({*OVERLAY_FILES, *CHANGED_ANSWER_FILES, _CHANGED_RANGES})
 """The files of an overlay; all others are those of a base."""
@@ -269,7 +275,8 @@ def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int)
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     names = _RANGES, *ANSWER_FILES
-    write_table(range_table(rows), directory / _RANGES, is_flushed=False)
+    about_ranges = {_RANGES_DIGEST: _digest_of_ranges(rows, range_rows(rows))}
+    write_table(range_table(rows).replace_schema_metadata(about_ranges), directory / _RANGES, is_flushed=False)
     write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
     with ThreadPoolExecutor(1) as pool:
         # The disk writes them while they are hashed.
@@ -277,6 +284,10 @@ def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int)
         pieces = {name: piece_hashes(directory / name) for name in names}
         flushed.result()
     return pieces
+
+
+def _digest_of_ranges(rows: Rows, positions: Positions) -> str:
+    return Tree.of(rows.take(positions)).digest
 
 
 def _write_documents(
@@ -542,8 +553,18 @@ class Generation:
         return self._are_files_whole(_CHANGED_FILES)
 
     def are_ranges_whole(self) -> bool:
-        """Whether it is known as it was written which rows of the base are ranges."""
-        return self._are_files_whole({_RANGES})
+        """Whether it is known as it was written which rows of the base are ranges, and these rows are as they were."""
+        if not self._are_files_whole({_RANGES}):
+            return False
+        if self._stored is None:
+            return True
+        try:
+            with self._damage():
+                table = map_table(self.directory / _RANGES)
+                found = _digest_of_ranges(self.layers.base, table.column("row").to_numpy())
+                return bool(table.schema.metadata[_RANGES_DIGEST].decode() == found)
+        except Malformed:
+            return False
 
     def _are_files_whole(self, names: Set[str]) -> bool:
         try:
@@ -577,7 +598,7 @@ class Generation:
         """Turn what a flipped bit in a mapped file may lead to into `Malformed`."""
         try:
             yield
-        except (IndexError, KeyError, OverflowError, ValueError, OSError, pa.ArrowException) as error:
+        except DAMAGE as error:
             raise Malformed(f"the generation in {self.directory} is damaged: run a sync, which repairs it") from error
 
     # One number

@@ -302,6 +302,7 @@ class Syncer:
             signers=trust.signers(self.feed),
             local=local,
             digest=about.digest if about else None,
+            is_damaged=is_damaged,
             is_former=is_former and local is not None,
             era=era,
             plan=planned,
@@ -374,7 +375,7 @@ class Syncer:
         """Build a release in a directory, which is needed until it is in force."""
         local, planned = offer.local, offer.plan
         before = offer.index.find(local.about.serial) if local else None
-        continues = local is not None and before is not None and before.digest == offer.digest
+        continues = not offer.is_damaged and before is not None and before.digest == offer.digest
         fetched = Fetch(trust, offer.index, directory, continues)
         try:
             self._admit(trust, offer, planned)
@@ -395,7 +396,7 @@ class Syncer:
                     error,
                 )
             self._admit(trust, offer, other)
-            return fetched.build(other, local)
+            return replace(fetched, continues=continues and not is_damaged).build(other, local)
 
     def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
         """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
@@ -695,6 +696,7 @@ class _Offer:
         signers: ids of the keys that signed the feed's role.
         local: the generation in force, or None.
         digest: its digest, in the kind of the index; None without it.
+        is_damaged: whether it is damaged, so that its rows say nothing about entry ids.
         is_former: whether that was put in force under another root.
         era: the feed's era.
         plan: how to get from there to the current release.
@@ -710,6 +712,7 @@ class _Offer:
     signers: tuple[str, ...]
     local: Generation | None
     digest: str | None
+    is_damaged: bool
     is_former: bool
     era: int
     plan: FetchPlan
