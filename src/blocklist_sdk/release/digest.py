@@ -12,7 +12,7 @@ import struct
 import numpy as np
 
 from blocklist_sdk.release.digest_kinds import DigestKind
-from blocklist_sdk.release.rows import Int64s, Rows, Texts
+from blocklist_sdk.release.rows import Int64s, Rows, Texts, range_rows
 
 _HEADER = b"blocklist digest 1\n"
 _WORKERS = 2
@@ -57,7 +57,7 @@ def _integers(values: Int64s) -> bytes:
 
 def _ranges(rows: Rows) -> bytes:
     """Only ranges are written, as (row, last), so that a list of single numbers pays nothing for them."""
-    at = np.flatnonzero(rows.last != rows.number) if rows.has_ranges else np.empty(0, np.int64)
+    at = range_rows(rows)
     return _integers(np.column_stack((at, rows.last[at])).ravel())
 
 

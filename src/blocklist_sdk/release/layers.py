@@ -25,7 +25,7 @@ from blocklist_sdk.release.merge import (
     merged,
     splice,
 )
-from blocklist_sdk.release.rows import Int64s, Positions, Rows, concatenated
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, concatenated, range_rows
 from blocklist_sdk.release.spans import Spans, places_of
 
 
@@ -101,10 +101,10 @@ class LayeredRows:
     def ranges(self) -> Rows:
         """The rows that cover more than one number; those of the base are looked for once, if they are not known."""
         if self._base_ranges is None:
-            self._base_ranges = _ranges_of(self.base)
+            self._base_ranges = range_rows(self.base)
         base = self._base_ranges
         base = base[~_among(base, self.overlay.dropped)]
-        return merged(self.base.take(base), self.overlay.puts.take(_ranges_of(self.overlay.puts)))
+        return merged(self.base.take(base), self.overlay.puts.take(range_rows(self.overlay.puts)))
 
     def around(self, first: Int64s, last: Int64s) -> Rows:
         """Every row that may decide about some numbers: those of `near`, and all ranges."""
@@ -254,10 +254,6 @@ def apply_all(old: LayeredRows, deltas: Sequence[Delta]) -> tuple[LayeredRows, D
 def _among(positions: Positions, dropped: Positions) -> NDArray[np.bool_]:
     """Which positions are among some others, which ascend."""
     return places_of(positions, dropped)[1]
-
-
-def _ranges_of(rows: Rows) -> Positions:
-    return np.flatnonzero(rows.last != rows.number) if rows.has_ranges else np.empty(0, np.intp)
 
 
 def _combined(old: LayeredRows, deltas: Sequence[Delta]) -> Delta:

@@ -23,7 +23,7 @@ from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.recipient.cache.covering import CoveringRows
 from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
-from blocklist_sdk.recipient.cache.ranges import range_rows, range_table
+from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.arrow_files import describe, map_table, rows_from_table, write_table
 from blocklist_sdk.release.digest import digest
@@ -31,7 +31,7 @@ from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, entry_at
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, entry_at, range_rows
 from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
