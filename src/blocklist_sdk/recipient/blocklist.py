@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, Unpack, get_args
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, not_pickled
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, Malformed, not_pickled
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
@@ -637,12 +637,16 @@ class Blocklist:
         Raises:
             NotSynced, Stale: as for `check`.
         """
+        from blocklist_sdk.recipient.cache.generation import DAMAGE
         from blocklist_sdk.recipient.sync.proof import problems_of
         from blocklist_sdk.release.digest import digest
         from blocklist_sdk.release.digest_kinds import kind_of
 
         generation = self._current.generation()[0]
-        found = digest(generation.rows, kind_of(generation.about.digest))
+        try:
+            found = digest(generation.rows, kind_of(generation.about.digest))
+        except (*DAMAGE, Malformed):
+            found = ""  # the rows cannot even be read
         problems = problems_of(generation, pinned=self._internals.root, roots=self._internals.store.known_roots())
         if generation.about.feed != self.feed:
             problems.append(f"it is a release of the feed {generation.about.feed!r}, not of this one")
@@ -653,7 +657,7 @@ class Blocklist:
             problems.append("a file is not as it was written")
             self._internals.note_damage(generation)
         return Verification(
-            self.feed, generation.about.serial, len(generation.rows), found, tuple(problems), era=generation.about.era
+            self.feed, generation.about.serial, generation.about.rows, found, tuple(problems), era=generation.about.era
         )
 
     def audit_record(self) -> "AuditRecord":

@@ -13,7 +13,7 @@ from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.sync import scrub
 from blocklist_sdk.release import arrow_files
 from support.memory_sink import MemorySink
-from support.world import Recipient, World, make_world
+from support.world import FEED, Recipient, World, make_world
 
 NUMBERS = [f"+62811{i:08}" for i in range(20_000)]
 ROW = 10_000
@@ -102,3 +102,28 @@ def test_a_list_is_healed_where_its_overlay_leads_nowhere(world: World, bit: int
         assert not recipient.verify().problems
         assert NUMBERS[299] not in recipient
         assert NUMBERS[300] in recipient
+
+
+@pytest.mark.parametrize(("column", "bit"), [("level", 6), ("category", 6), ("last", 45)])
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_a_list_with_several_texts_is_healed(world: World, column: str, bit: int, is_noted: bool) -> None:
+    """Also where its rows cannot even be compared with those that come."""
+    rows = {
+        "number": [*NUMBERS, "+6281200000000"],
+        "last": [*[None] * len(NUMBERS), "+6281200000999"],
+        "level": ["block", "block", "advisory"] * 6_667,
+        "category": ["fraud", "spam", "other"] * 6_667,
+    }
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()})
+    world.publisher.release(FEED, table)
+    with world.recipient(is_guarded=False) as recipient:
+        recipient.sync()
+        flip(recipient, column, bit)
+    with world.recipient() as recipient:
+        if is_noted:
+            assert recipient.verify().problems
+        world.publisher.release(FEED, pa.concat_tables([table.slice(1, ROW - 1), table.slice(ROW + 1)]))
+        assert recipient.sync().kind == "snapshot"
+        assert not recipient.verify().problems
+        assert NUMBERS[0] not in recipient
+        assert NUMBERS[3] in recipient

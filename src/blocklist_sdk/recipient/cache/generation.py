@@ -576,6 +576,15 @@ class Generation:
         except OSError:
             return False
 
+    def is_readable(self) -> bool:
+        """Whether its rows can be compared with others, damaged or not; reads them all."""
+        try:
+            with self._damage():
+                Tree.of(self.rows)
+        except Malformed:
+            return False
+        return True
+
     def is_base_whole_beside(self, number: Int64s) -> bool:
         """Whether the base's rows of some numbers, and their neighbours, are as they were written.
 
