@@ -209,7 +209,7 @@ class Verification:
         feed: the feed's name.
         serial: the release.
         rows: how many it has.
-        digest: the digest of its rows as they are on the disk.
+        digest: the digest of its rows as they are on the disk; empty if they cannot even be read.
         problems: what is wrong; empty if everything is as it was signed and written.
         era: the release's era.
     """

@@ -242,7 +242,7 @@ class Exchange(RuleBasedStateMachine):
             store = Store(self.directory / "cache" / feed)
             opened = store.open()
             assert opened is not None
-            self.done["overlays"] += opened[0].overlay_share > 0
+            self.done["overlays"] += len(opened[0].layers.overlay) > 0
             if folds:
                 self.fold(store, opened[0])
         self.pass_a_second()
@@ -305,12 +305,12 @@ class Exchange(RuleBasedStateMachine):
 
     def fold(self, store: Store, generation: Generation) -> None:
         """A base is made anew of what is on the disk; every answer stays as it was."""
-        self.done["folded_overlays"] += generation.overlay_share > 0
+        self.done["folded_overlays"] += len(generation.layers.overlay) > 0
         assert generation.is_whole()
         assert store.fold(generation)
         folded = store.open()
         assert folded is not None
-        assert (folded[0].about, folded[0].overlay_share, folded[0].is_whole()) == (generation.about, 0, True)
+        assert (folded[0].about, len(folded[0].layers.overlay), folded[0].is_whole()) == (generation.about, 0, True)
 
     @rule()
     def open_anew(self) -> None:

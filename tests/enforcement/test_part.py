@@ -24,6 +24,7 @@ from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import make_plan
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.numbers.operators import register_operators
+from blocklist_sdk.recipient.blocklist import internals_of
 from support.ledgers import items_of, written
 from support.memory_sink import MemorySink
 from support.scale import Tally, scaled
@@ -227,6 +228,25 @@ def test_a_run_looks_at_what_differs_since_the_last_one(
     enforce(blocklist, sink)
     assert looked_at == [None, 0, 4]
     assert sink.numbers == {BASE + number for number in range(2, 21) if number != 7}
+
+
+def test_what_differs_across_a_fold_is_found_without_comparing_all_rows(
+    world: World, blocklist: Blocklist, looked_at: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = MemorySink()
+    numbers = sorted(random.Random(1).sample(range(400_000), 2_001))
+    put(world, blocklist, listed(*numbers[:-1]))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(*numbers[1:]))
+    store = internals_of(blocklist).store
+    opened = store.open()
+    assert opened is not None
+    assert len(opened[0].layers.overlay)
+    assert store.fold(opened[0])
+    monkeypatch.delattr(run, "difference")
+    enforce(blocklist, sink)
+    assert looked_at == [None, 2]
+    assert sink.numbers == {BASE + number for number in numbers[1:]}
 
 
 def test_everything_is_looked_at_once_a_day(

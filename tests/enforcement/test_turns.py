@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from blocklist_sdk.enforcement import turns
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.enforcement.turns import Clock, turns_between, turns_foreseen
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from blocklist_sdk.release.spans import Spans
 from support.scale import scaled
 
 

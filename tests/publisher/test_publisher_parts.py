@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from blocklist_sdk import InvalidInput, times
 from blocklist_sdk.numbers.reach import reach
-from blocklist_sdk.publisher import plans, windows
+from blocklist_sdk.publisher import plans
 from blocklist_sdk.publisher.amendments import ANY_ISSUER, with_added, without
 from blocklist_sdk.publisher.guard import HORIZONS_MS, PublisherGuard
 from blocklist_sdk.publisher.judging import Moments, judge
@@ -22,7 +22,7 @@ from blocklist_sdk.publisher.limits import reject_never_in_force
 from blocklist_sdk.publisher.next_release import NO_ENTRY, EntryDefaults, ListRows, plan_release
 from blocklist_sdk.publisher.plans import Plan, plan_added, plan_removed, plan_whole
 from blocklist_sdk.publisher.protected_rows import cut_list
-from blocklist_sdk.publisher.windows import all_outside_ranges, ended_by, ending_between, growing, reach_of
+from blocklist_sdk.release import windows
 from blocklist_sdk.release.blocking import blocking_change, ended_between
 from blocklist_sdk.release.index import FeedIndex, Release
 from blocklist_sdk.release.layers import LayeredRows
@@ -30,6 +30,7 @@ from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.protected import covers, cut_around
 from blocklist_sdk.release.rows import FOREVER_MS, TEXT_COLUMNS, Int64s, Rows, Texts
 from blocklist_sdk.release.tallies import count_by
+from blocklist_sdk.release.windows import all_outside_ranges, ended_by, ending_between, growing, reach_of
 from support.scale import scaled
 from support.strategies import DAY_MS, Row, to_plain, to_rows
 

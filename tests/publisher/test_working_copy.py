@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 
 from blocklist_sdk import Blocklist
-from blocklist_sdk.errors import StorageFailed
+from blocklist_sdk.errors import InvalidInput, StorageFailed
 from blocklist_sdk.mirror import mirror
 from blocklist_sdk.publisher import Publisher, PublisherGuard, signed_feed, working_copy
 from blocklist_sdk.publisher.offer import SNAPSHOT_ROWS
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release import arrow_files, stored
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import index_path
@@ -225,8 +226,8 @@ def test_a_release_whose_digest_is_of_another_kind_is_followed(folder: Path) -> 
 
 
 def test_overlays_are_folded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working_copy, "FOLD_ROWS", 3)
-    monkeypatch.setattr(working_copy, "FOLD_SHARE", 0.0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 3)
+    monkeypatch.setattr(stored, "FOLD_SHARE", 0.0)
     listed, overlays = set(LISTED), []
     for tail in (4, 7, 10, 13, 16, 19):
         opened(folder).add(FEED, texts(tail))
@@ -296,3 +297,40 @@ def test_without_room_for_the_release_nothing_is_published(folder: Path, monkeyp
         opened(folder).add(FEED, texts(4))
     assert copies_of(folder) == before
     assert numbers_of(folder) == LISTED
+
+
+RANGE = FIRST + 30_000_000
+
+
+@pytest.mark.parametrize(
+    ("number", "last", "flipped"),
+    [(RANGE, RANGE + 999, RANGE + 999 - 512), (FIRST + 3 * 5_000, FIRST + 3 * 5_000, FIRST + 3 * 5_000 + (1 << 25))],
+    ids=["a range that seems to end earlier", "a number that seems to be a range"],
+)
+def test_a_flipped_bit_in_the_end_of_a_range_decides_about_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, last: int, flipped: int
+) -> None:
+    monkeypatch.setattr(arrow_files, "_END_BYTES", 512)  # as in a long list
+    folder, count = tmp_path / "p", SNAPSHOT_ROWS + 2_000
+    Publisher.init(folder, feeds=[FEED], passphrase=PASSPHRASE, region="ID")
+    numbers = [*(FIRST + 3 * np.arange(count)).tolist(), *range(RANGE + 1, RANGE + 600), RANGE]
+    table = pa.table(
+        {
+            "number": [f"+{each}" for each in numbers],
+            "last": pa.array([None] * (len(numbers) - 1) + [f"+{RANGE + 999}"], pa.string()),
+            "until": pa.array(
+                np.random.default_rng(1).integers(2_000_000_000, 4_000_000_000, len(numbers)), pa.timestamp("s", "UTC")
+            ),
+        }
+    )
+    publisher = opened(folder)
+    publisher.release(FEED, table)
+    publisher.add(FEED, texts(1))
+    (rows,) = copies_of(folder)[-1].glob("rows.arrow")
+    data, bits = rows.read_bytes(), (last ^ flipped).to_bytes(8, "little")
+    at = data.rindex(last.to_bytes(8, "little"))  # the ends of ranges come last of all numbers
+    rows.write_bytes(data[:at] + bytes(a ^ b for a, b in zip(data[at : at + 8], bits, strict=True)) + data[at + 8 :])
+    with pytest.raises(InvalidInput, match="lies inside a range"):
+        publisher.remove(FEED, [f"+{RANGE + 900}"])
+    result = publisher.add(FEED, [f"+{FIRST + 3 * 5_000 + 100_000_001}", f"+{FIRST + 3 * 5_000 + 20_000_000}"])
+    assert (result.added, result.reach) == (2, count + 1 + 1_000 + 2)

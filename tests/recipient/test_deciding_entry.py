@@ -1,6 +1,6 @@
 """Which of a number's entries decides: the five places that have this rule give the same answer.
 
-For speed the rule is written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py`, `cache/generation.py`
+For speed the rule is written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py`, `cache/covering.py`
 and `screening/columns.py`. Here each of them is compared with a sixth that is slow and obvious, so a change of one that
 the others lack fails here.
 """
@@ -119,7 +119,7 @@ def written(directory: Path, lists: list[list[Row]]) -> Generation:
         write_generation(directory / str(serial), listed, about, before=opened)
         opened = Generation.open(directory / str(serial))
     assert opened is not None
-    assert opened.overlay_share > 0 or len(lists) == 1
+    assert len(opened.layers.overlay) > 0 or len(lists) == 1
     return opened
 
 

@@ -15,9 +15,9 @@ from blocklist_sdk import NotSynced, StorageFailed, times
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.recipient import upkeep as module
 from blocklist_sdk.recipient.blocklist import internals_of
-from blocklist_sdk.recipient.cache import generation as generations
 from blocklist_sdk.recipient.cache.state import Scrub, load_state, save_state
 from blocklist_sdk.records import UpkeepResult
+from blocklist_sdk.release import stored
 from support.command_line import run
 from support.world import ADDED, FEED, FIRST, SECOND, Recipient, World, copy_world, make_world
 
@@ -35,8 +35,8 @@ def world(template: World, tmp_path: Path) -> World:
 @pytest.fixture
 def folding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every overlay is large enough to be folded."""
-    monkeypatch.setattr(generations, "OVERLAY_ROWS_MIN", 1)
-    monkeypatch.setattr(generations, "FOLD_SHARE", 0.0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 1)
+    monkeypatch.setattr(stored, "FOLD_SHARE", 0.0)
 
 
 @pytest.fixture

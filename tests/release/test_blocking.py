@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.blocking import AHEAD, DAY_MS, Spans, blocking_change, ended_between
+from blocklist_sdk.release.blocking import AHEAD, DAY_MS, NumberSet, blocking_change, ended_between
 from blocklist_sdk.release.rows import FOREVER_MS, Rows
 from support.strategies import Row, plain_rows, to_rows
 
@@ -57,7 +57,7 @@ def is_assigned(number: int) -> bool:
     return phonenumbers.is_valid_number(phonenumbers.parse(f"+{number}"))
 
 
-def as_set(spans: Spans, singles: set[int]) -> set[int]:
+def as_set(spans: NumberSet, singles: set[int]) -> set[int]:
     """The numbers of a set, where `singles` are the single numbers that either list blocks."""
     ranges = zip(spans.first.tolist(), spans.after.tolist(), strict=True)
     return set(spans.singles.tolist()) | {n for first, after in ranges for n in range(first, after)} - singles

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from blocklist_sdk import InvalidInput
-from blocklist_sdk.release.blocking import BlockingChange, Spans
+from blocklist_sdk.release.blocking import BlockingChange, NumberSet
 from blocklist_sdk.release.blocking_limits import Limits
 
 LIMITS = Limits(max_removed=0.29, min_removed=20, max_added=1.0, min_added=1_000)
-NOBODY = Spans(*[np.empty(0, np.int64)] * 3)
+NOBODY = NumberSet(*[np.empty(0, np.int64)] * 3)
 
 
 def change(

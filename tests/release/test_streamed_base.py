@@ -48,7 +48,7 @@ def test_a_base_read_in_parts_is_the_whole_one(
         assert seen == [plain]
         (directory / "again").mkdir()
         for base in (made, open_list(directory), write_base(directory / "again", expected)):
-            assert_is(base, expected, Tree(*whole.made()))
+            assert_is(base, expected, whole.made())
 
 
 def assert_is(base: StoredList, rows: Rows, tree: Tree) -> None:

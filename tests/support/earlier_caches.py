@@ -11,7 +11,7 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.recipient.cache.generation import About
-from blocklist_sdk.recipient.cache.lookup import answer_tables
+from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, write_answers
 from blocklist_sdk.recipient.cache.ranges import range_table
 from blocklist_sdk.recipient.cache.state import load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
@@ -25,9 +25,10 @@ def write_earlier(
 ) -> None:
     """Write a generation of format 1 or 2: each file but the rows with one hash, and neither a tree nor an overlay."""
     directory.mkdir(parents=True)
-    answers = {**answer_tables(rows, published_ms=times.to_ms(about.published_at)), "ranges.arrow": range_table(rows)}
-    for name, table in {**answers, "rows.arrow": rows_to_table(rows)}.items():
-        write_table(table, directory / name)
+    write_answers(directory, rows, published_ms=times.to_ms(about.published_at))
+    write_table(range_table(rows), directory / "ranges.arrow")
+    write_table(rows_to_table(rows), directory / "rows.arrow")
+    answers = *ANSWER_FILES, "ranges.arrow"
     document = {
         "format": format_version,
         **asdict(about),

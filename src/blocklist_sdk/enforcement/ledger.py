@@ -66,7 +66,7 @@ from blocklist_sdk.enforcement.ledger_state import Effects, LedgerRecord, Ledger
 from blocklist_sdk.enforcement.list_identity import ListIdentity
 from blocklist_sdk.enforcement.mark import Mark
 from blocklist_sdk.enforcement.plan import PlannedBatch
-from blocklist_sdk.enforcement.record_files import RecordFiles
+from blocklist_sdk.enforcement.record_files import RecordFiles, file_name
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.locks import acquired
@@ -745,8 +745,7 @@ class Ledger:
     # Files
 
     def _path(self, number: int, kind: str) -> Path:
-        suffix = "json" if kind == "receipts" else "arrow"
-        return self.directory / _RECORDS / f"{number:09d}.{kind}.{suffix}"
+        return self.directory / _RECORDS / file_name(number, kind)
 
     def _save(self, document: LedgerDocument) -> None:
         document.save(self.directory / _LEDGER)

@@ -14,8 +14,8 @@ import pyarrow as pa
 from blocklist_sdk.enforcement.items import Bools, Items, Positions, UInt8s
 from blocklist_sdk.enforcement.ledger_files import items_of, items_table
 from blocklist_sdk.enforcement.ledger_state import Effects, ItemStatus, LedgerState, is_any_of
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.spans import Spans, places_of, positions_between
 
 _AT_A_TIME = 1 << 20
 
@@ -88,10 +88,7 @@ class LedgerLayer:
 
     def has(self, numbers: Int64s) -> tuple[Positions, Bools]:
         """Where items would stand by their first numbers, and whether they do."""
-        if not len(self):
-            return np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
-        at = np.minimum(np.searchsorted(self.items.number, numbers), len(self) - 1)
-        return at, self.items.number[at] == numbers
+        return places_of(numbers, self.items.number)
 
 
 @dataclass(frozen=True)
@@ -177,16 +174,6 @@ def are_apart(items: Items) -> bool:
     """Whether no item overlaps another one."""
     parts = (slice(start, start + _AT_A_TIME + 1) for start in range(0, len(items), _AT_A_TIME))
     return all(bool((items.last[part][:-1] < items.number[part][1:]).all()) for part in parts)
-
-
-def positions_between(start: Positions, stop: Positions) -> Positions:
-    """All positions from a start to before a stop, for ascending pairs of them; each position once."""
-    if len(start) > 1:
-        start = np.maximum(start, np.append(0, np.maximum.accumulate(stop)[:-1]))
-    size = np.maximum(stop - start, 0)
-    ends = np.cumsum(size)
-    found: Positions = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
-    return found
 
 
 def merged_patches(patches: Sequence[LedgerLayer], recent: Effects, *, factor: int) -> Iterator[LedgerLayer]:

@@ -23,9 +23,9 @@ import pyarrow as pa
 from blocklist_sdk import __version__
 from blocklist_sdk.enforcement.ledger_documents import member
 from blocklist_sdk.enforcement.ledger_files import moment_in, read_table, reading, write_table
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.spans import Spans
 
 _COMPARED_EVERY: Final = timedelta(days=1)
 """How often everything is compared, after what differs from the last run was enforced: as often as a list's files."""
@@ -43,6 +43,7 @@ class Mark:
         last: the number of that record.
         release: the release that was in force, by era and serial.
         digest: its digest.
+        base: the id of its base; another one where it was fetched again because it was damaged.
         published: when it was published.
         at: the run's moment.
         scopes: the scopes that were enforced, as bits of `mask_of`.
@@ -58,6 +59,7 @@ class Mark:
     last: int = 0
     release: ReleaseId
     digest: str
+    base: str
     published: datetime
     at: datetime
     scopes: int
@@ -97,6 +99,7 @@ class Mark:
                 last=member(about, "last", int),
                 release=ReleaseId(member(about, "era", int), member(about, "serial", int)),
                 digest=member(about, "digest", str),
+                base=member(about, "base", str),
                 published=moment_in(about, "published"),
                 at=moment_in(about, "at"),
                 scopes=member(about, "scopes", int),
@@ -120,6 +123,7 @@ class Mark:
             "serial": self.release.serial,
             "era": self.release.era,
             "digest": self.digest,
+            "base": self.base,
             "published": self.published,
             "at": self.at,
             "scopes": self.scopes,

@@ -18,13 +18,13 @@ from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger_layers import LedgerLayers
 from blocklist_sdk.enforcement.ledger_state import LedgerState
 from blocklist_sdk.enforcement.mark import Mark, ascending
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.enforcement.turns import Clock, turns_between, turns_foreseen
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.spans import Spans
 
 _SHARE_MOST: Final = 0.25
 """From this share of the list on, all of it is looked at, which takes less time for each row."""

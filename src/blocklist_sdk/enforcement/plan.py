@@ -8,8 +8,8 @@ import numpy as np
 
 from blocklist_sdk.enforcement.items import OWN_ENTRY, Bools, Items, Operation, Positions, UInt8s
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.spans import Spans
 
 _FEW: Final = 10_000
 _BITS_OF_FEW: Final = 20

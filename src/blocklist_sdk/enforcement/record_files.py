@@ -7,6 +7,16 @@ from typing import Final, Self
 
 _DIGITS: Final = 9
 _BATCH, _DONE, _RECEIPTS = ".batch.arrow", ".done.arrow", ".receipts.json"
+_ENDS: Final = {"batch": _BATCH, "done": _DONE, "receipts": _RECEIPTS}
+
+
+def file_name(number: int, kind: str) -> str:
+    """The name of a record's file.
+
+    >>> file_name(7, "done")
+    '000000007.done.arrow'
+    """
+    return f"{number:0{_DIGITS}d}{_ENDS[kind]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,17 +40,18 @@ from blocklist_sdk.enforcement.result import UNANSWERED_AFTER, EnforcementResult
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import Sink, SinkWarning
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.enforcement.turns import next_turn
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.operators import has_resolver
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
-from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.generation import DAMAGE, Generation
+from blocklist_sdk.recipient.cache.pieces import AT_ONCE_BYTES
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.published import clock_behind_text
-from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.spans import Spans
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -250,6 +251,7 @@ class _Target:
         known_rules: the rules, as the ledger keeps them.
         removals: when overrides were removed, by what they named.
         store: where earlier releases are.
+        note_damage: stores that a generation is damaged, for the next sync.
     """
 
     generation: Generation
@@ -259,14 +261,17 @@ class _Target:
     known_rules: KnownRules
     removals: Removals
     store: Store
+    note_damage: Callable[[Generation], None]
 
     @classmethod
     def now(cls, blocklist: Blocklist, settings: EnforcementSettings, at: datetime) -> Self:
         """What is in force now."""
         generation, rules = internals_of(blocklist).in_force()
         # After the rules: what they lack because it was removed is among the removals.
-        removals = internals_of(blocklist).overrides.removals()
-        return cls(generation, rules, settings, at, KnownRules.of(rules), removals, internals_of(blocklist).store)
+        internals = internals_of(blocklist)
+        removals = internals.overrides.removals()
+        known = KnownRules.of(rules)
+        return cls(generation, rules, settings, at, known, removals, internals.store, internals.note_damage)
 
     @property
     def basis(self) -> Basis:
@@ -326,10 +331,18 @@ class _View:
 
     @classmethod
     def whole(cls, target: _Target, state: LedgerState) -> Self:
-        """Everything."""
-        rows = target.generation.rows
-        turn = next_turn(rows, target.at)
-        return cls(rows, target.all_items(), state, turn, next_moment(turn, target.rules, target.at))
+        """Everything.
+
+        Raises:
+            Malformed: the list is damaged.
+        """
+        try:
+            rows = target.generation.rows
+            turn = next_turn(rows, target.at)
+            items = target.all_items()
+        except DAMAGE as error:
+            raise _damaged(target) from error
+        return cls(rows, items, state, turn, next_moment(turn, target.rules, target.at))
 
     @classmethod
     def of(cls, part: Part, mark: Mark, target: _Target) -> Self:
@@ -359,7 +372,11 @@ def _view(ledger: Ledger, target: _Target, brake: "_Brake", *, is_partial: bool)
 
 
 def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
-    """The part that a run must look at; None if that is not known, or too much."""
+    """The part that a run must look at; None if that is not known, or too much.
+
+    Raises:
+        Malformed: what decides about it is damaged.
+    """
     basis, about = target.basis, target.generation.about
     before = ledger.basis(likely=target.known_rules)
     if not isinstance(before, Basis) or before.rules.file[0] != mark.rules:
@@ -371,7 +388,7 @@ def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
     differs = _difference(target, mark)
     if differs is None:
         return None
-    return part_of(
+    part = part_of(
         mark,
         before.rules,
         rows=target.generation.layers,
@@ -382,6 +399,15 @@ def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
         asked=[record.batch.items for record in ledger.records(after=mark.last)],
         held=ledger.layers(),
     )
+    if part is not None and not target.generation.is_base_whole_beside(_base_numbers(target, part.spans)):
+        raise _damaged(target)
+    return part
+
+
+def _base_numbers(target: _Target, spans: Spans) -> Int64s:
+    """The numbers of the base of the list in some spans."""
+    number = target.generation.layers.base.number
+    return number[spans.positions(number)]
 
 
 def _is_resolved(target: _Target) -> bool:
@@ -390,20 +416,51 @@ def _is_resolved(target: _Target) -> bool:
 
 
 def _difference(target: _Target, mark: Mark) -> Difference | None:
-    """How the release in force differs from the mark's; None if that one is not on this disk any more."""
-    about = target.generation.about
+    """How the release in force differs from the mark's; None if that is not known without reading both.
+
+    Where the list was fetched again since, or a file of the mark's is damaged by now, nobody knows what the sink was
+    given: then everything is looked at.
+
+    Raises:
+        Malformed: what the release in force changes of its base is damaged.
+    """
+    generation = target.generation
+    about = generation.about
+    if not (generation.is_overlay_whole() and generation.are_ranges_whole()):
+        raise _damaged(target)
     if (about.release, about.digest) == (mark.release, mark.digest):
-        return Difference.none()
+        return Difference.none() if _is_marked(generation, mark) else None
     try:
-        old = target.store.open_release(mark.release)
+        pair = target.store.open_pair(mark.release, generation)
     except Malformed as error:
         log.warning("%s; everything is looked at instead", error)
         return None
-    if old is None or old.about.digest != mark.digest:
+    if pair is None:
         return None
-    now = target.generation.layers
-    found = now.changed_since(old.layers)
-    return difference(old.rows, target.generation.rows) if found is None else found
+    old, now = pair
+    if old.about.digest != mark.digest or not _is_marked(old, mark):
+        return None
+    if now.shares_base(old):
+        return now.layers.changed_since(old.layers) if old.is_overlay_whole() and now.is_overlay_whole() else None
+    # To read both takes longer than to look at everything, but for a short list.
+    return difference(old.rows, now.rows) if old.bytes <= AT_ONCE_BYTES and old.is_whole() else None
+
+
+def _is_marked(generation: Generation, mark: Mark) -> bool:
+    """Whether a generation of the mark's release has the bytes that the mark's run went by."""
+    return not generation.is_of_earlier_format and mark.base in (
+        generation.layers.facts.base_id,
+        generation.folded_from,
+    )
+
+
+def _damaged(target: _Target) -> Malformed:
+    """The error for a list in force that is damaged, which the next sync is made to fetch again."""
+    target.note_damage(target.generation)
+    return Malformed(
+        f"release {target.generation.about.release} in {target.generation.directory} is damaged, so nothing was "
+        "enforced: run a sync, which fetches it again, and then this once more"
+    )
 
 
 def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPlan) -> Spans:
@@ -423,6 +480,7 @@ def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPl
         Mark(
             release=about.release,
             digest=about.digest,
+            base=target.generation.layers.facts.base_id,
             published=about.published_at,
             at=target.at,
             scopes=basis.scopes,

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Positions
-from blocklist_sdk.enforcement.spans import Spans
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
+from blocklist_sdk.release.spans import Spans
 
 _ROWS_AT_A_TIME: Final = 1 << 15
 """256 kB of a column."""

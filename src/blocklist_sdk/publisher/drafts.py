@@ -31,7 +31,7 @@ from blocklist_sdk.publisher.rows import LEVELS, WrittenRanges, has_no_gaps, rea
 from blocklist_sdk.publisher.scopes import choose_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
-from blocklist_sdk.publisher.working_copy import CurrentList
+from blocklist_sdk.publisher.working_copy import PublishedList
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, TEXT_COLUMNS, Int64s, Rows
 from blocklist_sdk.tables.rejects import Reject
@@ -62,7 +62,7 @@ class Draft:
     """
 
     plan: Plan
-    current: CurrentList
+    current: PublishedList
     has_snapshot: bool
     column: str | None
     form: FormDecision
@@ -219,7 +219,7 @@ def _hash(sha: "hashlib._Hash", *columns: Int64s) -> None:
 def _planned(
     call: ListCall,
     rows: ListRows,
-    current: CurrentList,
+    current: PublishedList,
     *,
     protected: Int64s,
     last_entry: int,

@@ -9,11 +9,11 @@ from blocklist_sdk import times
 from blocklist_sdk.publisher.folder import PublisherFolder
 from blocklist_sdk.publisher.guard import HORIZONS_MS, MONTH_MS, PublisherGuard
 from blocklist_sdk.publisher.plans import Plan
-from blocklist_sdk.publisher.windows import ending_between, growing
 from blocklist_sdk.release.blocking import BlockingChange, blocking_change, ended_between
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.published import AHEAD_MAX, seconds_behind
+from blocklist_sdk.release.windows import ending_between, growing
 from blocklist_sdk.texts import counted
 
 

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from blocklist_sdk.publisher import windows
 from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.limits import check_part
 from blocklist_sdk.publisher.next_release import (
@@ -25,11 +24,12 @@ from blocklist_sdk.publisher.next_release import (
     plan_release,
 )
 from blocklist_sdk.publisher.protected_rows import cut_layers
-from blocklist_sdk.publisher.windows import all_outside_ranges, bounds, outside_ranges, texts_of
+from blocklist_sdk.release import windows
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.limits import DISTINCT_TEXTS_MAX
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.rows import Int64s, Rows, Texts, concatenated, joined
+from blocklist_sdk.release.windows import all_outside_ranges, bounds, outside_ranges, texts_of
 
 _PART: Final = 0.25
 """If a larger share of the list changes, all of it is looked at, which costs no more."""

@@ -53,10 +53,10 @@ from blocklist_sdk.publisher.refused_lists import remember_refused, require_refu
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.results import ReleaseImpact, ReleaseResult
 from blocklist_sdk.publisher.signed_feed import SignedFeed
-from blocklist_sdk.publisher.windows import reach_of
 from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.merge import Delta
+from blocklist_sdk.release.windows import reach_of
 from blocklist_sdk.tables.rejects import Reject, write_rejects
 
 _ACCEPT: Final = "If all of this is right, publish the same once more with accept=True, or --accept."

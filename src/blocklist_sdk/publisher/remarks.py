@@ -7,8 +7,8 @@ import numpy as np
 from blocklist_sdk.publisher.next_release import ListRows
 from blocklist_sdk.publisher.plans import Plan
 from blocklist_sdk.publisher.scopes import scope_remark
-from blocklist_sdk.publisher.windows import ended_by
 from blocklist_sdk.release.layers import LayeredRows
+from blocklist_sdk.release.windows import ended_by
 from blocklist_sdk.texts import counted
 
 

@@ -16,7 +16,7 @@ from blocklist_sdk.publisher.published_before import NOTHING, PublishedBefore
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.working_copy import (
     UNREADABLE,
-    CurrentList,
+    PublishedList,
     WorkingCopies,
     current_of,
     outside_of,
@@ -129,18 +129,18 @@ class SignedFeed:
         """The next release, by era and serial. Errors are those of `next_serial`."""
         return ReleaseId(self.era, self.next_serial)
 
-    def current(self) -> CurrentList:
+    def current(self) -> PublishedList:
         """The list of the current release: its working copy, or else read from the signed files.
 
         Raises:
             Malformed, Untrusted: as for `rows`.
         """
         if self.index is None:
-            return CurrentList(LayeredRows.of(Rows.empty()), Tree.of(Rows.empty()), 0)
+            return PublishedList(LayeredRows.of(Rows.empty()), Tree.of(Rows.empty()), 0)
         found = self.copies.find(self.published.release, self.index.digest) if self.copies else None
         return found or current_of(self.rows())
 
-    def verified(self, current: CurrentList, numbers: Int64s | None = None) -> CurrentList:
+    def verified(self, current: PublishedList, numbers: Int64s | None = None) -> PublishedList:
         """The current list if its working copy is as it was written, and else read from the signed files.
 
         Args:
@@ -234,7 +234,7 @@ class SignedFeed:
     def add_release(
         self,
         plan: Plan,
-        current: CurrentList,
+        current: PublishedList,
         *,
         has_snapshot: bool,
         published_at: datetime,
@@ -320,19 +320,19 @@ class SignedFeed:
         return index, outside
 
 
-def _is_made_whole(plan: Plan, current: CurrentList) -> bool:
+def _is_made_whole(plan: Plan, current: PublishedList) -> bool:
     """Whether the digest of a release does not follow from that of the current one."""
     return current.tree is None or plan.after.facts.base_id != plan.before.facts.base_id
 
 
-def _tree_of(plan: Plan, current: CurrentList) -> Tree:
+def _tree_of(plan: Plan, current: PublishedList) -> Tree:
     """The digest tree of a release."""
     if current.tree is None or _is_made_whole(plan, current):
         return Tree.of(plan.after.whole())
     return current.tree.updated(plan.after, plan.changes)
 
 
-def _digest_after(plan: Plan, current: CurrentList, delta: Delta) -> str:
+def _digest_after(plan: Plan, current: PublishedList, delta: Delta) -> str:
     """The digest of the list to which a delta leads from the current one."""
     after, changes = plan.before.applied(delta)
     return digest(after.whole()) if current.tree is None else current.tree.updated(after, changes).digest

@@ -24,21 +24,24 @@ import pyarrow as pa
 from blocklist_sdk.disk import read_json, sync_directory, write_json
 from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.modes import PRIVATE
-from blocklist_sdk.publisher.windows import all_outside_ranges
 from blocklist_sdk.release.arrow_files import describe
-from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Rows, Texts
-from blocklist_sdk.release.stored import BASE_FILES, OVERLAY_FILES, link_files, open_list, write_base, write_overlay
+from blocklist_sdk.release.stored import (
+    BASE_FILES,
+    OVERLAY_FILES,
+    link_files,
+    open_list,
+    overlay_rows_max,
+    write_base,
+    write_overlay,
+)
 from blocklist_sdk.release.tree import Tree
+from blocklist_sdk.release.windows import all_outside_ranges
 
 FOLDER: Final = "working"
-
-FOLD_SHARE: Final = 0.03
-FOLD_ROWS: Final = 10_000
-"""An overlay of more rows than this, and than this share of the base, is folded: each release writes it anew."""
 
 _ABOUT: Final = "about.json"
 _FORMAT: Final = 1
@@ -50,7 +53,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentList:
+class PublishedList:
     """The list of the current release.
 
     Attributes:
@@ -58,12 +61,14 @@ class CurrentList:
         tree: its digest tree; None if it is not known.
         outside: how many single numbers lie outside all ranges; None if that is not known.
         directory: where it is on disk; None if it is in memory alone.
+        ranges: the digest of its ranges, as they were written; None if it is in memory alone.
     """
 
     layers: LayeredRows
     tree: Tree | None = None
     outside: int | None = None
     directory: Path | None = None
+    ranges: str | None = None
 
     @property
     def is_stored(self) -> bool:
@@ -81,7 +86,7 @@ class WorkingCopies:
 
     directory: Path
 
-    def find(self, release: ReleaseId, digest: str) -> CurrentList | None:
+    def find(self, release: ReleaseId, digest: str) -> PublishedList | None:
         """The working copy of a release; None if there is none that can be used.
 
         Args:
@@ -97,7 +102,9 @@ class WorkingCopies:
             log.warning("the working copy %s is made anew from the signed files: %s", path, error)
             return None
 
-    def write(self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: CurrentList) -> None:
+    def write(
+        self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: PublishedList
+    ) -> None:
         """Write the working copy of a release that is about to be signed, durably.
 
         A disk that refuses is logged: the next run reads the signed files.
@@ -116,18 +123,18 @@ class WorkingCopies:
                 "%s has no working copy of release %s, so the next run takes longer: %s", self.directory, release, error
             )
 
-    def _write(self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: CurrentList) -> None:
-        digest = tree.digest
+    def _write(
+        self, release: ReleaseId, layers: LayeredRows, tree: Tree, *, outside: int, before: PublishedList
+    ) -> None:
         PRIVATE.make(self.directory.parent)
         PRIVATE.make(self.directory)
         self._sweep()
-        path = self._path(release, digest)
+        path = self._path(release, tree.digest)
         making = path.with_name(f"{_MAKING}{path.name}")
         making.mkdir(PRIVATE.directory_mode)
         try:
-            base_id = layers.facts.base_id
-            is_same = before.directory is not None and before.layers.facts.base_id == base_id
-            if before.directory is not None and is_same and len(layers.overlay) <= _overlay_max(layers):
+            is_same = before.layers.facts.base_id == layers.facts.base_id
+            if before.directory is not None and is_same and len(layers.overlay) <= overlay_rows_max(layers):
                 link_files(before.directory, making, BASE_FILES)
                 write_overlay(making, layers, tree)
             else:
@@ -135,7 +142,12 @@ class WorkingCopies:
             files = {file.name: describe(file) for file in sorted(making.iterdir())}
             write_json(
                 making / _ABOUT,
-                {"format": _FORMAT, "digest": digest, "tree": tree.digest, "outside": outside, "files": files},
+                {
+                    "format": _FORMAT,
+                    "outside": outside,
+                    "ranges": _digest_of_ranges(layers),
+                    "files": files,
+                },
             )
             PRIVATE.give_all(making)
             if path.is_dir():  # of a run that was killed before it signed the same
@@ -158,16 +170,14 @@ class WorkingCopies:
         return self.directory / f"{release.era}.{release.serial}.{digest}"
 
     def _others(self, kept: Path) -> Iterator[Path]:
-        return (
-            (path for path in sorted(self.directory.glob("*")) if path != kept) if self.directory.is_dir() else iter(())
-        )
+        return (path for path in sorted(self.directory.glob("*")) if path != kept)
 
     def _sweep(self) -> None:
         for path in self.directory.glob(f"{_MAKING}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def verify(current: CurrentList, numbers: Int64s | None = None) -> None:
+def verify(current: PublishedList, numbers: Int64s | None = None) -> None:
     """Read what decides about some numbers, and compare its hashes with the digest.
 
     Args:
@@ -185,12 +195,19 @@ def verify(current: CurrentList, numbers: Int64s | None = None) -> None:
         rows = LayeredRows(current.layers.base, current.layers.overlay, current.layers.facts).whole()
         is_right = Tree.of(rows).digest == tree.digest
     else:
+        # A range decides about numbers that lie in no leaf of its own.
+        if current.ranges != _digest_of_ranges(current.layers):
+            raise Malformed("its ranges are not those that were written")
         # As if these numbers changed into what they are: that reads and hashes their leaves, and the nodes above.
         same = _rows_of(numbers)
         none = Rows.empty()
         is_right = tree.updated(current.layers, Difference(none, none, same, same)).root == tree.root
     if not is_right:
         raise Malformed("its rows are not those of its digest")
+
+
+def _digest_of_ranges(layers: LayeredRows) -> str:
+    return Tree.of(layers.ranges()).digest
 
 
 def same_rows(one: Rows, other: Rows) -> bool:
@@ -207,11 +224,7 @@ def _rows_of(numbers: Int64s) -> Rows:
     return Rows(numbers, numbers, zeros, texts, texts, texts, texts, zeros, zeros)
 
 
-def _overlay_max(layers: LayeredRows) -> float:
-    return max(FOLD_ROWS, FOLD_SHARE * len(layers.base))
-
-
-def _opened(path: Path, digest: str) -> CurrentList:
+def _opened(path: Path, digest: str) -> PublishedList:
     """Map a working copy.
 
     Raises:
@@ -228,17 +241,16 @@ def _opened(path: Path, digest: str) -> CurrentList:
     stored = open_list(path)
     tree, outside = stored.tree, about["outside"]
     is_whole = tree.rows == len(stored.layers) and all(sum(each.values()) == tree.rows for each in tree.texts.values())
-    is_signed = about["digest"] == digest and (kind_of(digest) != "tree" or tree.digest == digest)
-    if not is_whole or not is_signed or tree.digest != about["tree"] or type(outside) is not int:
+    if not is_whole or tree.digest != digest or type(outside) is not int:
         raise Malformed("it is not the list that was signed")
-    return CurrentList(stored.layers, tree, outside, path)
+    return PublishedList(stored.layers, tree, outside, path, about["ranges"])
 
 
-def current_of(rows: Rows) -> CurrentList:
+def current_of(rows: Rows) -> PublishedList:
     """A list that was read from the signed files."""
-    return CurrentList(LayeredRows.of(rows))
+    return PublishedList(LayeredRows.of(rows))
 
 
-def outside_of(current: CurrentList) -> int:
+def outside_of(current: PublishedList) -> int:
     """How many single numbers of a list lie outside all ranges; counted where that is not known."""
     return all_outside_ranges(current.layers) if current.outside is None else current.outside

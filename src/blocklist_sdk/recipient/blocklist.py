@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, Unpack, get_args
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, not_pickled
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, Malformed, not_pickled
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
@@ -555,12 +555,13 @@ class Blocklist:
         from blocklist_sdk.recipient.changes import Changes
 
         generation, rules, store = self._current.generation()[0], self._current.rules, self._internals.store
+        note_damage = self._internals.note_damage
         if since is None:
-            return Changes(None, generation, rules)
+            return Changes(None, generation, rules, note_damage)
         about = generation.about
         if since == about.serial and era in (None, about.era):
             # Also where it is not on the disk any more.
-            return Changes(generation, generation, rules)
+            return Changes(generation, generation, rules, note_damage)
         release = self._named(since, era)
         pair = None if release is None else store.open_pair(release, generation)
         if pair is None:
@@ -569,7 +570,7 @@ class Blocklist:
                 f"release {ReleaseId(era or FIRST_ERA, since)} of feed {self.feed!r} is not on this disk, only {kept}: "
                 "hold a release that is still needed, or take the whole list (since=None)"
             )
-        return Changes(*pair, rules)
+        return Changes(*pair, rules, note_damage)
 
     def _named(self, serial: int, era: int | None) -> ReleaseId | None:
         """The release on this disk that a serial names; None if there is none.
@@ -638,21 +639,27 @@ class Blocklist:
         Raises:
             NotSynced, Stale: as for `check`.
         """
+        from blocklist_sdk.recipient.cache.generation import DAMAGE
         from blocklist_sdk.recipient.sync.proof import problems_of
         from blocklist_sdk.release.digest import digest
         from blocklist_sdk.release.digest_kinds import kind_of
 
         generation = self._current.generation()[0]
-        found = digest(generation.rows, kind_of(generation.about.digest))
+        try:
+            found = digest(generation.rows, kind_of(generation.about.digest))
+        except (*DAMAGE, Malformed):
+            found = ""  # the rows cannot even be read
         problems = problems_of(generation, pinned=self._internals.root, roots=self._internals.store.known_roots())
         if generation.about.feed != self.feed:
             problems.append(f"it is a release of the feed {generation.about.feed!r}, not of this one")
         if found != generation.about.digest:
             problems.append("its rows do not have the digest that was signed")
+            self._internals.note_damage(generation)
         elif not generation.is_whole():
             problems.append("a file is not as it was written")
+            self._internals.note_damage(generation)
         return Verification(
-            self.feed, generation.about.serial, len(generation.rows), found, tuple(problems), era=generation.about.era
+            self.feed, generation.about.serial, generation.about.rows, found, tuple(problems), era=generation.about.era
         )
 
     def audit_record(self) -> "AuditRecord":

@@ -29,12 +29,18 @@ class Changes:
     by number. `to_arrow` gives them all at once.
     """
 
-    def __init__(self, old: Generation | None, new: Generation, rules: Callable[[], Rules]) -> None:
-        """For `Blocklist.changes`."""
+    def __init__(
+        self,
+        old: Generation | None,
+        new: Generation,
+        rules: Callable[[], Rules],
+        note_damage: Callable[[Generation], None] = lambda _: None,
+    ) -> None:
+        """For `Blocklist.changes`; `note_damage` is called with the later release if it is damaged."""
         self._old = old
         self._new = new
         self._rules = rules
-        self._found = _difference(old, new)
+        self._found = _difference(old, new, note_damage)
 
     def __reduce__(self) -> NoReturn:
         raise not_pickled("a Changes", "pass its items on, or what to_arrow returns")
@@ -94,7 +100,7 @@ class Changes:
         return table
 
 
-def _difference(old: Generation | None, new: Generation) -> Difference:
+def _difference(old: Generation | None, new: Generation, note_damage: Callable[[Generation], None]) -> Difference:
     """How two generations differ; of two that share a base, only what deltas changed is looked at.
 
     What it is made of is compared with the hashes that were kept of it, so that damage never passes for a change.
@@ -103,22 +109,31 @@ def _difference(old: Generation | None, new: Generation) -> Difference:
         Malformed: one of the two is damaged.
     """
     if old is not None and new.shares_base(old):
-        found = new.layers.changed_since(old.layers)
-        if found is not None:
+        # Before anything goes by them.
+        is_whole, is_old_whole = new.is_overlay_whole(), old.is_overlay_whole()
+        if is_whole and is_old_whole:
             mine, its = old.layers.overlay.dropped, new.layers.overlay.dropped
             number = new.layers.base.number[np.setxor1d(mine, its, assume_unique=True)]
-            if not (old.is_overlay_whole() and new.is_overlay_whole() and new.is_base_whole_beside(number)):
-                raise _damaged(old, new)
-            return found
-    if not (new.is_whole() and (old is None or old.is_whole())):
+            is_whole = new.is_base_whole_beside(number)
+            found = new.layers.changed_since(old.layers) if is_whole else None
+            if found is not None:
+                return found
+        if not is_whole:
+            note_damage(new)
+        raise _damaged(old, new)
+    is_whole = new.is_whole()
+    if not is_whole:
+        note_damage(new)
+    if not (is_whole and (old is None or old.is_whole())):
         raise _damaged(new if old is None else old, new)
     return difference(old.rows if old else Rows.empty(), new.rows)
 
 
 def _damaged(old: Generation, new: Generation) -> Malformed:
+    releases = " or ".join(dict.fromkeys(str(each.about.release) for each in (old, new)))
     return Malformed(
-        f"release {old.about.release} or {new.about.release} in {new.directory.parent} is damaged: run a sync, which "
-        "repairs the one in force"
+        f"release {releases} in {new.directory.parent} is damaged: run a sync, which repairs the one in force. If the "
+        "earlier one is damaged, too, take the whole list (since=None)"
     )
 
 

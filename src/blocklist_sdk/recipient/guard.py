@@ -27,6 +27,7 @@ from blocklist_sdk.release.published import AHEAD_MAX
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows
 from blocklist_sdk.release.tallies import count_by, tallies
+from blocklist_sdk.release.windows import growing
 from blocklist_sdk.texts import counted
 
 JUMP_MAX: Final = 1_000
@@ -34,10 +35,6 @@ JUMP_MAX: Final = 1_000
 
 _OPERATORS_MAX = 1_000_000
 """More changed numbers than this are not counted by operator: it takes a microsecond for each."""
-
-_COUNTED_FIRST: Final = 100_000
-_COUNTED_GROWTH: Final = 8
-"""Of so many rows the guard counts first what they block, and then of so many times as many."""
 
 _SHOWN = 3
 """How many protected numbers, or wide entries, the reasons name."""
@@ -236,13 +233,8 @@ def _growing(old: LayeredRows, new: LayeredRows) -> Iterator[tuple[Rows, Rows]]:
 
     The other list counts where a range blocks numbers that nobody has, and it has an entry of its own for one of them.
     """
-    count = _COUNTED_FIRST
-    while count < len(old.base):
-        part = old.near(np.zeros(1, np.int64), old.base.number[count - 1 : count])
-        yield part, part
-        count *= _COUNTED_GROWTH
-    whole = old.whole()
-    yield whole, new.whole() if old.has_ranges else whole
+    for part in growing(old):
+        yield part, new.whole() if old.has_ranges and len(part) == len(old) else part
 
 
 def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:

@@ -152,6 +152,10 @@ class Internals:
 
         return UpkeepThread(Upkeep(self.feed, self.store, self.state_file))
 
+    def note_damage(self, generation: Generation) -> None:
+        """Store that the list in force was found damaged, so that the next sync fetches it again."""
+        self.upkeep.upkeep.note_damage(generation)
+
     def close_upkeep(self) -> None:
         """Wait for the upkeep, if any was begun: a process that only asks does without it."""
         if "upkeep" in vars(self):

@@ -17,9 +17,10 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import BlocklistError, Locked, Malformed, unexpected
 from blocklist_sdk.locks import ForkSafeLock, file_lock
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.pieces import AT_ONCE_BYTES
 from blocklist_sdk.recipient.cache.state import Scrub, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.sync.scrub import AT_ONCE_BYTES, pieces_due, read_pieces
+from blocklist_sdk.recipient.sync.scrub import pieces_due, read_pieces
 from blocklist_sdk.records import UpkeepResult
 
 _LOCK: Final = "upkeep.lock"
@@ -96,6 +97,21 @@ class Upkeep:
         if after.damaged is not None:
             log.error("the generation of feed %s on this disk is damaged; the next sync fetches it again", self.feed)
         return UpkeepResult(self.feed, is_damaged=after.damaged is not None)
+
+    def note_damage(self, generation: Generation) -> None:
+        """Store that a list was found damaged, so that the next sync fetches it again, whatever was due to be read.
+
+        Whoever found it has an error of its own to report, so one of storing this is only logged.
+        """
+
+        def noted(state: SyncState) -> SyncState:
+            scrub = state.scrub or Scrub(begun_at=times.now())
+            return replace(state, scrub=replace(scrub, damaged=generation.name))
+
+        try:
+            self._change(noted)
+        except BlocklistError as error:
+            log.error("feed %s: the damage could not be noted, so a sync may find it late: %s", self.feed, error)
 
     def _note(self, before: Scrub, after: Scrub) -> None:
         """Store how far the list was read."""

@@ -12,7 +12,7 @@ def deciding(entries: Iterable[Entry], at: datetime, *, published: datetime) -> 
     An entry that begins no later than its release was published has begun, whatever this machine's clock says.
 
     One that blocks goes before all others, then the one that has been in force longest, then the lower id. For speed
-    the rule is also written in `cache/classify.py`, `cache/kinds.py`, `cache/generation.py` and `screening/columns.py`;
+    the rule is also written in `cache/classify.py`, `cache/kinds.py`, `cache/covering.py` and `screening/columns.py`;
     `tests/recipient/test_deciding_entry.py` holds all five together.
     """
     begun = max(at, published)

@@ -35,7 +35,7 @@ _BLOCK: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class NumberSet:
     """A set of numbers.
 
     Attributes:
@@ -58,7 +58,7 @@ class Spans:
     def examples(self, count: int) -> list[tuple[int, int]]:
         """The first and last numbers of the lowest of its numbers and ranges, so many at most.
 
-        >>> Spans(np.array([7]), np.array([3]), np.array([6])).examples(2)
+        >>> NumberSet(np.array([7]), np.array([3]), np.array([6])).examples(2)
         [(3, 5), (7, 7)]
         """
         singles = self.singles[:count].tolist()
@@ -91,8 +91,8 @@ class BlockingChange:
     single_before: int
     single_removed: int
     single_added: int
-    removed_numbers: Spans
-    added_numbers: Spans
+    removed_numbers: NumberSet
+    added_numbers: NumberSet
 
 
 def blocking_change(
@@ -134,9 +134,9 @@ def blocking_change(
     if len(points):
         parts = [part.within(points, was_ranges, will_ranges) for part in parts]
 
-    def numbers(marks: Sequence[NDArray[np.bool_]], segments: NDArray[np.bool_]) -> tuple[int, Spans]:
+    def numbers(marks: Sequence[NDArray[np.bool_]], segments: NDArray[np.bool_]) -> tuple[int, NumberSet]:
         singles = [part.number[mask] for part, mask in zip(parts, marks, strict=True)]
-        spans = Spans(np.sort(np.concatenate(singles), kind="stable"), points[:-1][segments], points[1:][segments])
+        spans = NumberSet(np.sort(np.concatenate(singles), kind="stable"), points[:-1][segments], points[1:][segments])
         return len(spans.singles) + int(size[segments].sum()), spans
 
     def blocked(which: int) -> int:

@@ -2,7 +2,8 @@
 
 It is SHA-256 over the entries, so that it depends on nothing else: not on compression, row groups, dictionary order,
 language or byte order of the machine. ``docs/reference/protocol.md`` specifies it byte by byte and
-``docs/protocol/vectors/`` holds test vectors.
+``docs/protocol/vectors/`` holds test vectors. The one over columns, which was signed before, is made to read what was
+kept under it (``docs/adr/0006-digest-by-column.md``).
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import struct
 import numpy as np
 
 from blocklist_sdk.release.digest_kinds import DigestKind
-from blocklist_sdk.release.rows import Int64s, Rows, Texts
+from blocklist_sdk.release.rows import Int64s, Rows, Texts, range_rows
 
 _HEADER = b"blocklist digest 1\n"
 _WORKERS = 2
@@ -56,7 +57,7 @@ def _integers(values: Int64s) -> bytes:
 
 def _ranges(rows: Rows) -> bytes:
     """Only ranges are written, as (row, last), so that a list of single numbers pays nothing for them."""
-    at = np.flatnonzero(rows.last != rows.number) if rows.has_ranges else np.empty(0, np.int64)
+    at = range_rows(rows)
     return _integers(np.column_stack((at, rows.last[at])).ravel())
 
 

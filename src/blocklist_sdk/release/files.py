@@ -90,10 +90,9 @@ def read_base(path: Path, directory: Path, *, rows: int, beside: Callable[[Rows]
         OSError: the disk refused to take the base.
     """
     with BaseWriter(directory, rows) as writer:
-        for part in _snapshot_parts(path, rows=rows):
+        for part in snapshot_parts(path, rows=rows):
             writer.add(part)
             del part  # before the next one is decoded
-        pa.default_memory_pool().release_unused()
         found = writer.rows()
         found.validate_together()
         if beside is not None:
@@ -101,10 +100,21 @@ def read_base(path: Path, directory: Path, *, rows: int, beside: Callable[[Rows]
         return writer.finish()
 
 
-def _snapshot_parts(path: Path, *, rows: int) -> Iterator[Rows]:
-    """The rows of a snapshot, in parts. What whoever asks does with them raises nothing here."""
+def snapshot_parts(path: Path, *, rows: int | None = None) -> Iterator[Rows]:
+    """The rows of a snapshot, part by part, for whoever has no need of them all at once.
+
+    Args:
+        path: the file.
+        rows: as for `read_snapshot`.
+
+    Raises:
+        Malformed: as for `read_snapshot`, but of the limits of a whole list.
+    """
+    # A generator, so that nothing that is raised by what its caller does with the parts is taken for the file's fault.
     with _opened_snapshot(path, rows=rows) as (file, wanted):
         yield from _parts(file, wanted)
+    # Arrow would keep what it decoded into, for the next file.
+    pa.default_memory_pool().release_unused()
 
 
 @contextlib.contextmanager
@@ -125,18 +135,6 @@ def _parts(file: pq.ParquetFile, wanted: list[str]) -> Iterator[Rows]:
 
 def _from_batch(batch: pa.RecordBatch) -> Rows:
     return from_table(pa.Table.from_batches([batch]))
-
-
-def snapshot_parts(path: Path) -> Iterator[Rows]:
-    """The rows of a snapshot, part by part, for whoever has no need of them all at once.
-
-    Raises:
-        Malformed: as for `read_snapshot`, but of the limits of a whole list.
-    """
-    with _opened(path, rows_max=ROWS_MAX) as (file, wanted):
-        batches = file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)
-        yield from checked(from_table(pa.Table.from_batches([batch])) for batch in batches)
-    pa.default_memory_pool().release_unused()
 
 
 def write_delta(delta: Delta, path: Path) -> None:

@@ -25,7 +25,8 @@ from blocklist_sdk.release.merge import (
     merged,
     splice,
 )
-from blocklist_sdk.release.rows import Int64s, Positions, Rows, concatenated
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, concatenated, range_rows
+from blocklist_sdk.release.spans import Spans, places_of
 
 
 class LayeredRows:
@@ -92,19 +93,18 @@ class LayeredRows:
             first: first numbers, in any order, perhaps repeated.
             last: the last number for each of them.
         """
-        first, last = _spans(first, last)
-        base = _positions(self.base.number, first, last)
+        spans, puts = Spans.of(first, last), self.overlay.puts
+        base = spans.positions(self.base.number)
         base = base[~_among(base, self.overlay.dropped)]
-        puts = _positions(self.overlay.puts.number, first, last)
-        return merged(self.base.take(base), self.overlay.puts.take(puts))
+        return merged(self.base.take(base), puts.take(spans.positions(puts.number)))
 
     def ranges(self) -> Rows:
         """The rows that cover more than one number; those of the base are looked for once, if they are not known."""
         if self._base_ranges is None:
-            self._base_ranges = _ranges_of(self.base)
+            self._base_ranges = range_rows(self.base)
         base = self._base_ranges
         base = base[~_among(base, self.overlay.dropped)]
-        return merged(self.base.take(base), self.overlay.puts.take(_ranges_of(self.overlay.puts)))
+        return merged(self.base.take(base), self.overlay.puts.take(range_rows(self.overlay.puts)))
 
     def around(self, first: Int64s, last: Int64s) -> Rows:
         """Every row that may decide about some numbers: those of `near`, and all ranges."""
@@ -253,31 +253,7 @@ def apply_all(old: LayeredRows, deltas: Sequence[Delta]) -> tuple[LayeredRows, D
 
 def _among(positions: Positions, dropped: Positions) -> NDArray[np.bool_]:
     """Which positions are among some others, which ascend."""
-    if not len(dropped):
-        return np.zeros(len(positions), np.bool_)
-    found: NDArray[np.bool_] = dropped[np.minimum(np.searchsorted(dropped, positions), len(dropped) - 1)] == positions
-    return found
-
-
-def _ranges_of(rows: Rows) -> Positions:
-    return np.flatnonzero(rows.last != rows.number) if rows.has_ranges else np.empty(0, np.intp)
-
-
-def _spans(first: Int64s, last: Int64s) -> tuple[Int64s, Int64s]:
-    """Spans in ascending order; those that overlap or touch are one."""
-    order = np.argsort(first, kind="stable")
-    first, reach = first[order], np.maximum.accumulate(last[order])
-    begins = np.append(True, first[1:] > reach[:-1] + 1)[: len(first)]
-    return first[begins], reach[np.append(begins[1:], True)[: len(first)]]
-
-
-def _positions(number: Int64s, first: Int64s, last: Int64s) -> Positions:
-    """Positions of the numbers that lie in spans, which ascend and do not overlap."""
-    start = np.searchsorted(number, first, "left")
-    size = np.searchsorted(number, last, "right") - start
-    ends = np.cumsum(size)
-    positions: Positions = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
-    return positions
+    return places_of(positions, dropped)[1]
 
 
 def _combined(old: LayeredRows, deltas: Sequence[Delta]) -> Delta:

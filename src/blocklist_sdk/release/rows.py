@@ -270,6 +270,11 @@ def is_sorted(number: Int64s, last: Int64s, entry: Int64s) -> bool:
     return bool(((last_step > 0) | ((last_step == 0) & (entry_step > 0))).all())
 
 
+def range_rows(rows: Rows) -> Positions:
+    """Positions of the rows that cover more than one number, in order."""
+    return np.flatnonzero(rows.last != rows.number) if rows.has_ranges else np.empty(0, np.intp)
+
+
 def entry_at(rows: Rows, at: int, *, feed: str) -> Entry:
     """The entry in a row of a feed's release."""
     number, last, until = int(rows.number[at]), int(rows.last[at]), int(rows.until[at])

@@ -53,6 +53,13 @@ _CHANGED_NODES, _CHANGED_TEXTS = "changed-nodes.arrow", "changed-texts.arrow"
 BASE_FILES: Final = ROWS, _NODES, _TEXTS
 OVERLAY_FILES: Final = _PUTS, _DROPPED, _CHANGED_NODES, _CHANGED_TEXTS
 
+OVERLAY_ROWS_MIN: Final = 10_000
+"""An overlay of so few rows is neither folded nor too large: it takes less than two megabytes."""
+
+FOLD_SHARE: Final = 0.03
+"""With more of the base's rows in the overlay, the base is made anew. Writing an overlay costs by its size at each
+release, and making a base costs once: with 3 % the two are about the same over the deltas that lead there."""
+
 _IN_PLACE: Final = "number", "entry", "since", "until", "last"
 """The integers, in the order in which they stand in the file; the last one only if there are ranges."""
 
@@ -242,7 +249,7 @@ class BaseWriter:
             self._rows = rows_from_table(table, {name: column.values for name, column in texts.items()})
             self._flush()
             if self._tree is None:
-                self._made = self._hasher.submit(lambda: Tree(*self._maker.made()))
+                self._made = self._hasher.submit(self._maker.made)
         return self._rows
 
     def finish(self) -> StoredList:
@@ -293,6 +300,16 @@ def write_overlay(directory: Path, layers: LayeredRows, tree: Tree, *, is_flushe
     }
     for name, table in tables.items():
         write_table(table, directory / name, is_flushed=is_flushed)
+
+
+def overlay_rows_max(layers: LayeredRows, *, share: float | None = None) -> int:
+    """How many rows an overlay of a list's base may have.
+
+    Args:
+        layers: the list.
+        share: of the base's rows; None for those with which it is not yet to be folded.
+    """
+    return max(OVERLAY_ROWS_MIN, int((FOLD_SHARE if share is None else share) * len(layers.base)))
 
 
 def link_files(source: Path, directory: Path, names: tuple[str, ...]) -> None:

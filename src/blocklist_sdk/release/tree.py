@@ -24,6 +24,7 @@ from blocklist_sdk.release.digest_kinds import TREE_PREFIX
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Positions, Rows, Texts
+from blocklist_sdk.release.spans import places_of
 
 LEAF_ROWS: Final = 64
 """A leaf has at most so many rows, but for one of a single number. A change costs the hash of one leaf, 2 µs; smaller
@@ -108,10 +109,7 @@ class Nodes:
 
     def place(self, key: Int64s) -> tuple[Positions, NDArray[np.bool_]]:
         """Where nodes are, and whether they are there."""
-        if not len(self.key):
-            return np.zeros(len(key), np.intp), np.zeros(len(key), np.bool_)
-        at = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
-        return at, self.key[at] == key
+        return places_of(key, self.key)
 
     def hash_of(self, at: int) -> bytes:
         """The hash of a node."""
@@ -153,7 +151,7 @@ class Tree:
     root: bytes
 
     @classmethod
-    def of(cls, rows: Rows) -> Self:
+    def of(cls, rows: Rows) -> "Tree":
         """The tree of a whole list.
 
         Raises:
@@ -171,7 +169,7 @@ class Tree:
             maker.go_on_with(other, rows.number[middle : middle + LEAF_ROWS])
         else:
             maker.add(rows)
-        return cls(*maker.made())
+        return maker.made()
 
     def updated(self, after: LayeredRows, changes: Difference) -> "Tree":
         """The tree of the list that changes lead to; takes time by the changes.
@@ -288,12 +286,20 @@ def words_of(rows: Rows) -> dict[str, NDArray[np.uint64]]:
 
 
 def _fill_records(records: NDArray[Any], rows: Rows, part: slice, words: Mapping[str, NDArray[np.uint64]]) -> None:
-    """Rows as records of nine little-endian words."""
+    """Rows as records of nine little-endian words.
+
+    Raises:
+        IndexError: a code stands for no text, as after a flipped bit.
+    """
     for i, name in enumerate(NUMERIC_COLUMNS):
         records[:, i] = getattr(rows, name)[part]
     for i, name in enumerate(TEXT_COLUMNS):
         texts: Texts = getattr(rows, name)
-        records[:, 5 + i] = words[name][0] if len(texts.values) == 1 else words[name][texts.codes[part]]
+        codes = texts.codes[part]
+        if len(texts.values) == 1 and not codes.any():
+            records[:, 5 + i] = words[name][0]
+        else:
+            records[:, 5 + i] = words[name][codes]
 
 
 def _hashes(records: NDArray[Any], begin: Positions, end: Positions) -> bytes:
@@ -427,8 +433,8 @@ class TreeMaker:
         shift = shift[begin]
         self._slots.append((slot[begin] << shift, (shift // _SLOT_BITS).astype(np.int8), count))
 
-    def made(self) -> tuple[Nodes, Nodes, dict[str, dict[str, int]], int, bytes]:
-        """Make the nodes above the leaves; returns what a `Tree` is made of.
+    def made(self) -> Tree:
+        """Make the nodes above the leaves; nothing can be added any more.
 
         Raises:
             Malformed: two texts of a column have the same word, which nobody meets by chance.
@@ -442,7 +448,7 @@ class TreeMaker:
         nodes, root = _above(
             start, _level_of(bits.astype(np.int8)), _as_hashes(self._hashes), slot_start, slot_level, slot_count
         )
-        return nodes, Nodes.none(), texts, self._rows, root
+        return Tree(nodes, Nodes.none(), texts, self._rows, root)
 
 
 def _by_bytes(item: tuple[str, int]) -> bytes:
@@ -623,15 +629,12 @@ class _Changed:
         counts = np.empty((len(start), SLOTS), np.int64)
         bounds = _bounds(start[was], level)
         at = self._more[np.searchsorted(self._number, bounds)]
-        counts[was] = self._known_counts(start[was] + level) + np.diff(at, axis=1)
+        counts[was] = self._known_nodes(start[was] + level)[0] + np.diff(at, axis=1)
         new = np.flatnonzero(~was)
         if len(new):
             near = self._after.near(start[new], start[new] + (1 << (level + 1) * _SLOT_BITS) - 1)
             counts[new] = _slot_counts(near.number, start[new], level)
         return counts
-
-    def _known_counts(self, key: Int64s) -> Counts:
-        return self._known_nodes(key)[0]
 
     def _known_nodes(self, key: Int64s) -> tuple[Counts, list[tuple[Nodes, Positions, Positions]]]:
         """The counts of nodes as they were, and where they are: in the patch or else in the base."""
@@ -682,13 +685,6 @@ class _Known:
     key: Int64s
     count: Counts
     hashes: Hashes
-
-    def find(self, key: Int64s) -> tuple[Positions, NDArray[np.bool_]]:
-        """Where parts are, and whether they are there."""
-        if not len(self.key):
-            return np.zeros(len(key), np.intp), np.zeros(len(key), np.bool_)
-        at = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
-        return at, self.key[at] == key
 
 
 @dataclass(frozen=True, slots=True)
@@ -806,7 +802,7 @@ def _levels(source: _Changed) -> Iterator[_Level]:
         counts = source.counts(start, level, was)
         parts = _parts(counts)
         known = source.known(start + level, was)
-        at, is_known = known.find(parts.node * _PART_KEYS + parts.key)
+        at, is_known = places_of(parts.node * _PART_KEYS + parts.key, known.key)
         hashes = np.zeros((len(at), HASH_BYTES), np.uint8)
         hashes[is_known] = known.hashes[at[is_known]]
         is_node = parts.is_large if level else np.zeros(len(at), np.bool_)

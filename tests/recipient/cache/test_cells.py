@@ -1,8 +1,9 @@
 """The table of numbers stays quick whatever numbers a publisher picks; if it cannot, the rows answer."""
 
 from collections.abc import Callable
-from functools import partial
 from itertools import chain, repeat
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.recipient.cache import cells as cells_module
-from blocklist_sdk.recipient.cache import lookup as answers_module
 from blocklist_sdk.recipient.cache.cells import (
     _BLOCK,
     _DRAWS,
@@ -25,7 +25,7 @@ from blocklist_sdk.recipient.cache.cells import (
     kind_finder,
 )
 from blocklist_sdk.recipient.cache.kinds import UNDECIDED
-from blocklist_sdk.recipient.cache.lookup import CELLS, NumberLookup, answer_tables
+from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, write_answers
 from blocklist_sdk.release.arrow_files import map_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
@@ -175,6 +175,13 @@ def rows_of(numbers: Int64s, last: Int64s | None = None) -> Rows:
     return rows if last is None else rows.with_last(last)
 
 
+def answer_tables(rows: Rows) -> dict[str, pa.Table]:
+    """The tables of a list's answers, mapped."""
+    with TemporaryDirectory() as directory:
+        write_answers(Path(directory), rows, published_ms=0)
+        return {name: map_table(Path(directory) / name) for name in ANSWER_FILES}
+
+
 @pytest.mark.parametrize("with_ranges", [False, True], ids=["numbers", "numbers and a range"])
 def test_when_no_draw_will_do_the_rows_answer(monkeypatch: pytest.MonkeyPatch, with_ranges: bool) -> None:
     """Which takes a search in order, and is never wrong."""
@@ -185,11 +192,11 @@ def test_when_no_draw_will_do_the_rows_answer(monkeypatch: pytest.MonkeyPatch, w
         drawn.append(count)
         return known_homes(count)
 
-    monkeypatch.setattr(answers_module, "fill_cells", partial(fill_cells, draw=draw))
+    monkeypatch.setattr(Homes, "drawn_for", draw)
     last = numbers.copy()
     last[-1] += 5 * with_ranges
     rows = rows_of(numbers, last)
-    tables = answer_tables(rows, published_ms=0)
+    tables = answer_tables(rows)
     assert len(drawn) == _DRAWS
     lookup = NumberLookup(tables, published_ms=0)
     find = lookup.finder(1)
@@ -200,7 +207,7 @@ def test_when_no_draw_will_do_the_rows_answer(monkeypatch: pytest.MonkeyPatch, w
     assert next_overlay(lookup, rows) is None
     # The next list is another one, and gets a table again.
     monkeypatch.undo()
-    again = NumberLookup(answer_tables(rows, published_ms=0), published_ms=0).finder(1)
+    again = NumberLookup(answer_tables(rows), published_ms=0).finder(1)
     assert all(again(number) for number in numbers.tolist())
 
 
@@ -231,7 +238,7 @@ def test_a_patch_that_would_make_a_long_run_is_none() -> None:
 def old_tables(numbers: Int64s) -> tuple[Rows, dict[str, pa.Table]]:
     """The tables as they were written before homes were secret."""
     rows = rows_of(numbers)
-    tables = answer_tables(rows, published_ms=0)
+    tables = answer_tables(rows)
     lookup = NumberLookup(tables, published_ms=0)
     homes = Homes(_prime_from(2 * len(numbers)))
     found = fill_cells(numbers, lookup.kinds_of(numbers), draw=lambda _: homes)
@@ -260,7 +267,7 @@ def test_a_table_that_says_nonsense_about_itself_is_damaged(about: dict[bytes, s
 
 def test_two_generations_of_one_release_have_their_own_secrets() -> None:
     rows = rows_of(LOW + np.arange(0, 2_000, 19))
-    one, other = (answer_tables(rows, published_ms=0)[CELLS].schema.metadata for _ in range(2))
+    one, other = (answer_tables(rows)[CELLS].schema.metadata for _ in range(2))
     assert one[b"mask"] != other[b"mask"]
 
 

@@ -61,7 +61,7 @@ def test_it_answers(store: Store, format_version: int) -> None:
     generation = opened(store)
     assert generation.is_of_earlier_format
     assert generation.is_whole()
-    assert (generation.overlay_share, generation.is_to_be_folded) == (0, False)
+    assert (len(generation.layers.overlay), generation.is_to_be_folded) == (0, False)
     assert generation.scope_entries == {"sms": 300, "voice": 100}
     assert [generation.answers.finder(PUBLISHED_DAY)(number) for number in (LOW, LOW + 10, LOW + 11)] == [
         True,

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.recipient.cache import generation as generation_module
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release import stored, windows
 from blocklist_sdk.release.merge import delta_between
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -70,13 +70,13 @@ def names(store: Store) -> set[str]:
 def test_the_same_release_is_in_force_without_an_overlay(
     store: Store, rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_module, "_ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", rows_at_a_time)
     before = in_force(store)
-    assert before.overlay_share > 0
+    assert len(before.layers.overlay) > 0
     assert store.fold(before)
     after = in_force(store)
     assert after.name != before.name
-    assert (after.about, after.overlay_share, after.all_signed()) == (before.about, 0, SIGNED)
+    assert (after.about, len(after.layers.overlay), after.all_signed()) == (before.about, 0, SIGNED)
     assert after.is_whole()
     assert to_plain(after.rows) == to_plain(before.rows) == to_plain(rows_of(2))
     current = store.current()
@@ -222,7 +222,7 @@ def test_a_damaged_generation_is_not_made_a_base(store: Store) -> None:
 
 def test_only_large_overlays_are_to_be_folded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not in_force(store).is_to_be_folded
-    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
     assert not in_force(store).is_to_be_folded
     for serial in range(3, 13):
         commit(store, serial)

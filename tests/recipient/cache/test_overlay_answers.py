@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.recipient.cache import generation as generation_module
 from blocklist_sdk.recipient.cache.generation import (
     About,
     Generation,
@@ -20,6 +19,8 @@ from blocklist_sdk.recipient.cache.generation import (
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
 from blocklist_sdk.recipient.changes import Changes
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release import stored, windows
+from blocklist_sdk.release.arrow_files import map_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import delta_between, difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -64,7 +65,9 @@ def no_rules() -> Rules:
 
 
 def changed_numbers(opened: Generation) -> int:
-    return opened.answers.changed_numbers
+    """How many numbers the table of the overlay has."""
+    path = opened.directory / "changed-cells.arrow"
+    return int(np.count_nonzero(map_table(path).column("cell"))) if path.exists() else 0
 
 
 def has_overlay(opened: Generation) -> bool:
@@ -126,7 +129,7 @@ def test_chains_of_small_lists(tmp_path_factory: pytest.TempPathFactory, data: s
         assert_answers_are_right(opened, numbers, moments)
         (directory / f"{i}-folded").mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(generation_module, "_ROWS_AT_A_TIME", 2)
+            patch.setattr(windows, "WINDOW_ROWS", 2)
             write_folded_generation(directory / f"{i}-folded", opened)
         folded = Generation.open(directory / f"{i}-folded")
         assert (folded.is_whole(), to_plain(folded.rows)) == (True, rows)
@@ -159,7 +162,7 @@ def random_list(random: np.random.Generator, entries: np.ndarray, day: int, rang
 @pytest.mark.parametrize("seed", range(scaled(1, long=6)))
 def test_a_year_of_deltas(tmp_path: Path, seed: int, ranges: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most releases write an overlay; after too many changes, a base is made anew."""
-    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
     random = np.random.default_rng(seed)
     day = 100
     plain = random_list(random, np.arange(1, 2001), day, ranges * 5)
@@ -264,7 +267,7 @@ def test_the_first_range_reaches_numbers_that_are_gone(tmp_path: Path) -> None:
 def test_reasons_to_write_a_base(
     tmp_path: Path, rows: Rows, published_ms: int, is_base: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_module, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
     opened = first(tmp_path / "1", simple(LOW + np.arange(1000)), DAY_MS)
     opened = follow(tmp_path / "2", opened, rows, published_ms)
     assert has_overlay(opened) is not is_base

@@ -245,7 +245,7 @@ def test_to_look_where_the_lists_differ_is_to_look_at_all(
         )
         everywhere = refuses()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("blocklist_sdk.recipient.guard._COUNTED_FIRST", counted_first)
+            patch.setattr("blocklist_sdk.release.windows._COUNTED_FIRST", counted_first)
             assert refuses(changes=difference(was, will)) == everywhere
 
 

@@ -127,7 +127,7 @@ def cells_of(homes: Homes) -> int:
     return homes.prime + _LONGEST_RUN + 2
 
 
-class Cells(Protocol):
+class CellSpace(Protocol):
     """Where a table is made: in memory, or in a file."""
 
     def write(self, at: int, cells: Int64s) -> None:
@@ -204,7 +204,7 @@ def _has_full_block(cells: Int64s, blocks: Int64s, *, written: Int64s | None = N
     return bool(len(left))
 
 
-def fill(table: Cells, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
+def fill(table: CellSpace, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
     """Put each number into the first free cell from its home on; False if that makes a long run of full cells.
 
     The table is made in parts, side by side, each in order, and each written once: sorted by home, a number takes its
@@ -255,7 +255,7 @@ def fill(table: Cells, numbers: Int64s, kinds: Kinds, homes: Homes) -> bool:
     return len(waiting) == parts and _settle(table, waiting, count)
 
 
-def _settle(table: Cells, waiting: Sequence[tuple[Int64s, int]], count: int) -> bool:
+def _settle(table: CellSpace, waiting: Sequence[tuple[Int64s, int]], count: int) -> bool:
     """Let contents try a cell, then the next, and so on; False if that makes a long run."""
     cells = table.all()
     settled: list[int] = []

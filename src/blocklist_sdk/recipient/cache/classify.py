@@ -129,7 +129,7 @@ _LIVE, _FUTURE, _DEAD = 0, 1, 2
 class _Order:
     """Finds which of several rows decides, from a moment on.
 
-    The rule is also written in `recipient/verdicts.py`, `cache/kinds.py`, `cache/generation.py` and
+    The rule is also written in `recipient/verdicts.py`, `cache/kinds.py`, `cache/covering.py` and
     `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
     """
 

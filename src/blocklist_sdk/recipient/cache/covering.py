@@ -49,7 +49,11 @@ class CoveringRows:
         return at < len(dropped) and dropped[at] == row
 
     def blocks(self, number: int, begun_ms: int, now_ms: int) -> bool:
-        """Whether a row blocks a number that has begun by one moment, and has not ended by another."""
+        """Whether a row that has begun by one moment, and has not ended by another, blocks a number.
+
+        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
+        `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
+        """
         return any(
             self._level[row] == self._block and self._begins[row] <= begun_ms and now_ms < self._ends[row]
             for row in self.positions(number)

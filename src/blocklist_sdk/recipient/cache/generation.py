@@ -5,9 +5,8 @@ next release has the same files of the base, linked, and an overlay of its own.
 """
 
 import contextlib
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +20,6 @@ import pyarrow as pa
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_files
 from blocklist_sdk.errors import BlocklistError, Malformed
-from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.recipient.cache.covering import CoveringRows
 from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
@@ -33,7 +31,7 @@ from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, distinct, entry_at
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, entry_at, range_rows
 from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
@@ -42,11 +40,15 @@ from blocklist_sdk.release.stored import (
     StoredList,
     link_files,
     open_list,
+    overlay_rows_max,
     write_base,
     write_overlay,
 )
 from blocklist_sdk.release.tallies import count_by
 from blocklist_sdk.release.tree import Tree, are_leaves_right, are_nodes_right
+
+DAMAGE: Final = IndexError, KeyError, OverflowError, ValueError, OSError, pa.ArrowException
+"""What a flipped bit in a mapped file may lead to."""
 
 _FORMAT = 3
 """1: without secrets in the table of numbers (`cells.Homes`); 2: without a tree and overlays. Both are read, and made
@@ -54,24 +56,17 @@ anew at the next release."""
 
 _ABOUT, _RANGES, _CHANGED_RANGES = "about.json", "ranges.arrow", "changed-ranges.arrow"
 
+_RANGES_DIGEST: Final = b"digest"
+"""The digest of the base's ranges, in the facts of their file: they decide about numbers far from their rows."""
+
 _CHANGED_FILES: Final = frozenset({*OVERLAY_FILES, *CHANGED_ANSWER_FILES, _CHANGED_RANGES})
 """The files of an overlay; all others are those of a base."""
 
 _BY_TREE: Final = frozenset(BASE_FILES) - {"texts.arrow"}
 """Files whose damage the tree's hashes show, so that they need no others."""
 
-OVERLAY_ROWS_MIN: Final = 10_000
-"""An overlay of so few rows is neither folded nor too large: it takes less than two megabytes."""
-
-FOLD_SHARE: Final = 0.03
-"""With more of the base's rows in the overlay, the base is made anew. Writing an overlay costs by its size at each
-release, and making a base costs once: with 3 % the two are about the same over the deltas that lead there."""
-
 _OVERLAY_SHARE_MAX: Final = 0.1
 """With more, the base is made anew at once: nobody folds here, or much has changed at a time."""
-
-_ROWS_AT_A_TIME: Final = 1 << 20
-"""Rows that are folded at a time take about 50 MB."""
 
 _CHECKED_ROWS: Final = 80_000
 """A piece of the rows has about so many: four megabytes, as a piece of other files."""
@@ -187,6 +182,7 @@ def write_base_generation(
     read: Callable[[Callable[[Rows], None]], object],
     *,
     signed: Mapping[str, bytes] = MappingProxyType({}),
+    folded_from: str | None = None,
 ) -> "Generation":
     """Write a generation that is all base into an empty directory, durably, while its rows are read; and open it.
 
@@ -195,13 +191,14 @@ def write_base_generation(
         about: its release.
         read: writes a base into the directory, and calls what it is given with the rows, once they are mapped.
         signed: signed metadata, as for `write_generation`.
+        folded_from: as in `Generation`.
     """
     published_ms, from_ms = _moments(about)
     pieces: dict[str, list[str]] = {}
     read(lambda rows: pieces.update(_write_answers(directory, rows, published_ms, from_ms)))
     files = {path.name: describe(path) for path in directory.iterdir()}
     pieces |= {name: piece_hashes(directory / name) for name in files.keys() - pieces.keys() - _BY_TREE}
-    _write_documents(directory, about, files, pieces, signed, unflushed=())
+    _write_documents(directory, about, files, pieces, signed, unflushed=(), folded_from=folded_from)
     return Generation.open(directory)
 
 
@@ -211,26 +208,21 @@ def write_folded_generation(directory: Path, generation: "Generation") -> None:
     Raises:
         Malformed: the generation is damaged: its rows do not have the digest of the release.
     """
+    from blocklist_sdk.release.windows import windows  # here, since look-ups do without it
+
     layers, about = generation.layers, generation.about
 
     def read(beside: Callable[[Rows], None]) -> None:
         with BaseWriter(directory, len(layers)) as writer:
-            for part in _parts_of(layers):
+            for part in windows(layers):
                 writer.add(part)
             beside(writer.rows())
             writer.finish()
 
-    folded = write_base_generation(directory, about, read, signed=generation.all_signed())
+    signed, base_id = generation.all_signed(), layers.facts.base_id
+    folded = write_base_generation(directory, about, read, signed=signed, folded_from=base_id)
     if not folded.is_piece_whole(0):
         raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
-
-
-def _parts_of(layers: LayeredRows) -> Iterator[Rows]:
-    """The rows of a list, a part at a time."""
-    number = layers.base.number
-    bounds = [0, *distinct(number[_ROWS_AT_A_TIME::_ROWS_AT_A_TIME]).tolist(), LARGEST + 1]
-    for first, end in itertools.pairwise(bounds):
-        yield layers.near(np.array([first]), np.array([end - 1]))
 
 
 def write_generation_again(
@@ -253,7 +245,7 @@ def _changed_answers(
     layers = listed.layers
     if before.is_of_earlier_format or before.layers.facts.base_id != layers.facts.base_id:
         return None
-    largest = max(OVERLAY_ROWS_MIN, int(_OVERLAY_SHARE_MAX * len(layers.base)))
+    largest = overlay_rows_max(layers, share=_OVERLAY_SHARE_MAX)
     more_rows = len(listed.changes.added) - len(listed.changes.removed)
     # If the numbers of rows do not fit, what is in force is not what the changes start from.
     if len(layers.overlay) > largest or len(before.layers) + more_rows != len(layers):
@@ -283,7 +275,8 @@ def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int)
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     names = _RANGES, *ANSWER_FILES
-    write_table(range_table(rows), directory / _RANGES, is_flushed=False)
+    about_ranges = {_RANGES_DIGEST: _digest_of_ranges(rows, range_rows(rows))}
+    write_table(range_table(rows).replace_schema_metadata(about_ranges), directory / _RANGES, is_flushed=False)
     write_answers(directory, rows, published_ms=published_ms, from_ms=from_ms)
     with ThreadPoolExecutor(1) as pool:
         # The disk writes them while they are hashed.
@@ -291,6 +284,10 @@ def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int)
         pieces = {name: piece_hashes(directory / name) for name in names}
         flushed.result()
     return pieces
+
+
+def _digest_of_ranges(rows: Rows, positions: Positions) -> str:
+    return Tree.of(rows.take(positions)).digest
 
 
 def _write_documents(
@@ -301,6 +298,7 @@ def _write_documents(
     signed: Mapping[str, bytes],
     *,
     unflushed: Sequence[str],
+    folded_from: str | None = None,
 ) -> None:
     document = {
         "format": _FORMAT,
@@ -308,6 +306,7 @@ def _write_documents(
         "published_at": about.published_at.isoformat(),
         "files": dict(files),
         "pieces": dict(pieces),
+        "folded_from": folded_from,
     }
     documents = {_ABOUT: json.dumps(document, indent=1).encode(), **signed}
     for name, data in documents.items():
@@ -325,6 +324,8 @@ class Generation:
         about: the release.
         files: length and ends of each file, by name.
         pieces_of_files: SHA-256 of each piece of the files that have such hashes, by name.
+        folded_from: the id of the base that was folded into this one, with the overlay of the same release, which was
+            whole then; None if the base came from a snapshot, or another release has come since.
         is_of_earlier_format: whether an earlier version wrote it, without a tree; the next release is a base.
         bytes: its size on disk, with the files that it shares with others.
         answers: answers for most numbers without reading their rows.
@@ -336,6 +337,7 @@ class Generation:
         self.name: str = directory.name
         self.about = about
         self.files: dict[str, dict[str, Any]] = document["files"]
+        self.folded_from: str | None = document.get("folded_from")
         self.is_of_earlier_format: bool = document["format"] < _FORMAT
         self.pieces_of_files: dict[str, list[str]] = {} if self.is_of_earlier_format else document["pieces"]
         self.bytes: int = sum(described["bytes"] for described in self.files.values())
@@ -423,18 +425,12 @@ class Generation:
         return self.layers.facts.base_id == other.layers.facts.base_id
 
     @property
-    def overlay_share(self) -> float:
-        """The rows of the overlay, gone and new ones, as a part of the base's."""
-        layers = self._stored.layers if self._stored is not None else None
-        return 0.0 if layers is None else len(layers.overlay) / max(1, len(layers.base))
-
-    @property
     def is_to_be_folded(self) -> bool:
-        """Whether the overlay is so large that a base should be made of it; see `FOLD_SHARE`."""
+        """Whether the overlay is so large that a base should be made of it; see `overlay_rows_max`."""
         if self._stored is None:
             return False
         layers = self._stored.layers
-        return len(layers.overlay) > max(OVERLAY_ROWS_MIN, FOLD_SHARE * len(layers.base))
+        return len(layers.overlay) > overlay_rows_max(layers)
 
     @property
     def base_files(self) -> tuple[str, ...]:
@@ -554,25 +550,40 @@ class Generation:
 
     def is_overlay_whole(self) -> bool:
         """Whether every byte of the overlay is as it was written."""
+        return self._are_files_whole(_CHANGED_FILES)
+
+    def are_ranges_whole(self) -> bool:
+        """Whether it is known as it was written which rows of the base are ranges, and these rows are as they were."""
+        if not self._are_files_whole({_RANGES}):
+            return False
+        if self._stored is None:
+            return True
+        try:
+            with self._damage():
+                table = map_table(self.directory / _RANGES)
+                found = _digest_of_ranges(self.layers.base, table.column("row").to_numpy())
+                return bool(table.schema.metadata[_RANGES_DIGEST].decode() == found)
+        except Malformed:
+            return False
+
+    def _are_files_whole(self, names: Set[str]) -> bool:
         try:
             return all(
                 at is not None and is_piece_as_written(self.directory / name, at, written)
                 for name, at, written in self._file_pieces
-                if name in _CHANGED_FILES
+                if name in names
             )
         except OSError:
             return False
 
-    def are_ranges_whole(self) -> bool:
-        """Whether it is known as it was written which rows of the base are ranges."""
+    def is_readable(self) -> bool:
+        """Whether its rows can be compared with others, damaged or not; reads them all."""
         try:
-            return all(
-                at is not None and is_piece_as_written(self.directory / name, at, written)
-                for name, at, written in self._file_pieces
-                if name == _RANGES
-            )
-        except OSError:
+            with self._damage():
+                Tree.of(self.rows)
+        except Malformed:
             return False
+        return True
 
     def is_base_whole_beside(self, number: Int64s) -> bool:
         """Whether the base's rows of some numbers, and their neighbours, are as they were written.
@@ -596,7 +607,7 @@ class Generation:
         """Turn what a flipped bit in a mapped file may lead to into `Malformed`."""
         try:
             yield
-        except (IndexError, KeyError, OverflowError, ValueError, OSError, pa.ArrowException) as error:
+        except DAMAGE as error:
             raise Malformed(f"the generation in {self.directory} is damaged: run a sync, which repairs it") from error
 
     # One number
@@ -605,9 +616,6 @@ class Generation:
         """Whether the number's rows block it at a moment, in milliseconds since 1970 UTC; for any scope.
 
         A row that begins no later than its release was published has begun, whatever the clock says.
-
-        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
-        `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
 
         Raises:
             Malformed: the rows are damaged.

@@ -122,7 +122,7 @@ class KindTable:
     def verdicts(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
         """The answers of all kinds on a day, for one scope or for all together.
 
-        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/generation.py` and
+        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/covering.py` and
         `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
 
         Args:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +26,7 @@ from blocklist_sdk.release.arrow_files import write_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
-
-if TYPE_CHECKING:
-    from blocklist_sdk.recipient.cache.classify import Classified
+from blocklist_sdk.release.spans import places_of
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
@@ -51,50 +49,29 @@ _GROWTH = 2
 is made again when there are twice as many."""
 
 
-def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) -> dict[str, pa.Table]:
-    """The tables that `NumberLookup` reads, by file name.
-
-    Args:
-        rows: the release's.
-        published_ms: when it was published, in milliseconds since 1970 UTC.
-        from_ms: the moment from which on the answers have to be right; None for the publication.
-    """
-    found, from_ms = _classified(rows, published_ms, from_ms)
-    cells, homes = fill_cells(found.numbers, found.kinds) or (np.zeros(2, np.int64), _IN_ROWS)
-    return {
-        CELLS: _Cells(cells, homes).to_table(),
-        _SEGMENTS: _segment_table(found.segment_first, found.segment_kinds),
-        _KINDS: _kind_table(found.table, from_ms),
-    }
-
-
 def write_answers(directory: Path, rows: Rows, *, published_ms: int, from_ms: int | None = None) -> None:
-    """Write the files that `answer_tables` gives the tables of, without taking memory for the largest.
+    """Write the files of the tables that `NumberLookup` reads; the largest is never in memory whole.
 
     The caller flushes them.
 
     Args:
         directory: where there are none of them.
-        rows: as for `answer_tables`.
-        published_ms: the same.
-        from_ms: the same.
+        rows: the release's.
+        published_ms: when it was published, in milliseconds since 1970 UTC.
+        from_ms: the moment from which on the answers have to be right; None for the publication.
 
     Raises:
         OSError: the disk refused.
     """
-    found, from_ms = _classified(rows, published_ms, from_ms)
+    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
+
+    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
+    found = classify(rows, published_ms, from_ms)
     if not write_cells(directory / CELLS, found.numbers, found.kinds, about=_about):
         write_table(_Cells(np.zeros(2, np.int64), _IN_ROWS).to_table(), directory / CELLS, is_flushed=False)
     segments = _segment_table(found.segment_first, found.segment_kinds)
     write_table(segments, directory / _SEGMENTS, is_flushed=False)
     write_table(_kind_table(found.table, from_ms), directory / _KINDS, is_flushed=False)
-
-
-def _classified(rows: Rows, published_ms: int, from_ms: int | None) -> "tuple[Classified, int]":
-    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
-
-    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
-    return classify(rows, published_ms, from_ms), from_ms
 
 
 def _about(homes: Homes) -> dict[bytes, str]:
@@ -170,7 +147,7 @@ class NumberLookup:
     """
 
     def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
-        """Takes the tables of `answer_tables`, with those of `changed_tables` if there are any, and the same moment.
+        """Takes the tables that `write_answers` wrote, those of `changed_tables` if there are any, and the same moment.
 
         Raises:
             KeyError, ValueError, pyarrow.ArrowException: the tables are not what these made.
@@ -190,11 +167,6 @@ class NumberLookup:
                 segments.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("first", "kind")
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
-
-    @property
-    def changed_numbers(self) -> int:
-        """How many numbers the table of the overlay has."""
-        return 0 if self._changed is None else int(np.count_nonzero(self._changed.cells))
 
     def changed_tables(
         self, layers: LayeredRows, changes: Difference, *, published_ms: int, from_ms: int, numbers_max: int
@@ -238,7 +210,8 @@ class NumberLookup:
         segments = self._first, self._segment_kinds
         if is_range_touched:
             segments = found.segment_first, kind_of[found.segment_kinds]
-        gone = _without(distinct(first[first == last]), found.numbers)
+        own = distinct(first[first == last])
+        gone = own[~places_of(own, found.numbers)[1]]
         numbers = np.concatenate((found.numbers, gone))
         kinds = np.concatenate((kind_of[found.kinds], _segment_kinds_of(gone, *segments)))
         cells = _Cells.with_room(numbers, kinds) if changed is None else changed.with_kinds(numbers, kinds)
@@ -299,15 +272,6 @@ class NumberLookup:
         """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
         day = now_ms // DAY_MS if now_ms >= self.from_ms else None
         return self._kinds.verdicts(day, scope, categories)
-
-
-def _without(numbers: Int64s, others: Int64s) -> Int64s:
-    """Numbers that are not among others; both ascend."""
-    if not len(others):
-        return numbers
-    at = np.minimum(np.searchsorted(others, numbers), len(others) - 1)
-    rest: Int64s = numbers[others[at] != numbers]
-    return rest
 
 
 def _segment_kinds_of(numbers: Int64s, first: Int64s, kinds: Kinds) -> Kinds:

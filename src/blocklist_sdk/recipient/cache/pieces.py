@@ -7,6 +7,9 @@ from typing import Final
 PIECE_BYTES: Final = 4 << 20
 """Read and hashed in a few milliseconds, so that a check can stop after any of them."""
 
+AT_ONCE_BYTES: Final = 8 << 20
+"""A list that has no more is read whole by every sync, which takes about 20 ms: 2.4 ms for a megabyte, as measured."""
+
 
 def piece_hashes(path: Path) -> list[str]:
     """SHA-256 of each piece of a file, as hexadecimal digits; one for an empty file."""

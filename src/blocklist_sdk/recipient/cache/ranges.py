@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.release.rows import Int64s, Positions, Rows, distinct
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, distinct, range_rows
 
 DEPTH_MAX = 32
 """Where more ranges than this lie over each other, numbers are looked up in the rows."""
@@ -20,11 +20,6 @@ def range_table(rows: Rows) -> pa.Table:
     row = range_rows(rows)
     first, last = rows.number[row], rows.last[row]
     return pa.table({"first": first, "last": last, "row": row, "outer": _outer(last.tolist())})
-
-
-def range_rows(rows: Rows) -> Positions:
-    """Positions of the rows that cover more than one number, in order."""
-    return np.flatnonzero(rows.last != rows.number) if rows.has_ranges else np.empty(0, np.int64)
 
 
 def _outer(last: list[int]) -> Int64s:

@@ -223,7 +223,7 @@ class Screening:
         """Level, category and reason of numbers that have one row each, as `decide` finds them.
 
         Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
-        `cache/generation.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
+        `cache/covering.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
         """
         now_ms = self._now_ms
         asked = [self._scope is None or self._scope in text.split("+") for text in listed.scope.values]

@@ -150,7 +150,7 @@ class Syncer:
             refusals: tuple[str, ...] = ()
             if offer.plan.kind != "none":
                 with self.store.workspace() as directory:
-                    built = self._build(trust, offer, directory)
+                    offer, built = self._build(trust, offer, directory)
                     new, changes = built.layers, built.changes
                     refusals = self._all_refusals(offer, notes.before, built)
         return sync_impact(
@@ -217,7 +217,7 @@ class Syncer:
         if is_scheduled:
             self._forbid_what_kills(offer, state, now)
         with self._building(offer, notes, now), self.store.workspace() as directory:
-            built = self._build(trust, offer, directory)
+            offer, built = self._build(trust, offer, directory)
             return self._put_in_force(offer, built, notes, accept, now, is_accepted=is_accepted)
 
     def _put_in_force(
@@ -290,8 +290,9 @@ class Syncer:
         if local is not None and is_damaged:
             log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
             planned = snapshot_plan(index)
-            if not is_former and local.about.release == ReleaseId(era, index.serial):
-                local = None  # the same list once more, which was judged when it came into force
+            is_judged = not is_former and local.about.release == ReleaseId(era, index.serial)
+            if is_judged or not local.is_readable():
+                local = None  # the same list once more, which was judged when it came into force; or nobody knows which
         else:
             have = about.serial if about and _is_base(about, index, era, is_former=is_former) else None
             planned = plan(index, serial=have, digest=about.digest if about else None)
@@ -302,6 +303,7 @@ class Syncer:
             signers=trust.signers(self.feed),
             local=local,
             digest=about.digest if about else None,
+            is_damaged=is_damaged,
             is_former=is_former and local is not None,
             era=era,
             plan=planned,
@@ -370,23 +372,29 @@ class Syncer:
         notes.try_to_save(audit_warning=warning)
         return warning
 
-    def _build(self, trust: Trust, offer: "_Offer", directory: Path) -> Built:
-        """Build a release in a directory, which is needed until it is in force."""
+    def _build(self, trust: Trust, offer: "_Offer", directory: Path) -> tuple["_Offer", Built]:
+        """Build a release in a directory, which is needed until it is in force.
+
+        Returns:
+            The offer, beside what turned out to be here, and the release.
+        """
         local, planned = offer.local, offer.plan
         before = offer.index.find(local.about.serial) if local else None
-        continues = local is not None and before is not None and before.digest == offer.digest
+        continues = not offer.is_damaged and before is not None and before.digest == offer.digest
         fetched = Fetch(trust, offer.index, directory, continues)
         try:
             self._admit(trust, offer, planned)
-            return fetched.build(planned, local)
+            return offer, fetched.build(planned, local)
         except Malformed as error:
             # Deltas are applied to what is on this disk, so that is looked at first.
             is_damaged = local is not None and planned.kind == "delta" and not local.is_whole()
             other = snapshot_plan(offer.index) if is_damaged else healing_plan(offer.index, planned)
             if other is None:
                 raise
-            if is_damaged:
+            if local is not None and is_damaged:
                 log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
+                local = local if local.is_readable() else None
+                offer = replace(offer, local=local, is_damaged=True, is_former=offer.is_former and local is not None)
             else:
                 log.error(
                     "the files of feed %s do not lead to its release %s, so others are tried: %s",
@@ -395,7 +403,7 @@ class Syncer:
                     error,
                 )
             self._admit(trust, offer, other)
-            return fetched.build(other, local)
+            return offer, replace(fetched, continues=continues and not is_damaged).build(other, local)
 
     def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
         """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
@@ -695,6 +703,7 @@ class _Offer:
         signers: ids of the keys that signed the feed's role.
         local: the generation in force, or None.
         digest: its digest, in the kind of the index; None without it.
+        is_damaged: whether it is damaged, so that its rows say nothing about entry ids.
         is_former: whether that was put in force under another root.
         era: the feed's era.
         plan: how to get from there to the current release.
@@ -710,6 +719,7 @@ class _Offer:
     signers: tuple[str, ...]
     local: Generation | None
     digest: str | None
+    is_damaged: bool
     is_former: bool
     era: int
     plan: FetchPlan

@@ -13,13 +13,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.pieces import AT_ONCE_BYTES
 from blocklist_sdk.recipient.cache.state import Scrub
 
 PASS_TIME: Final = timedelta(days=1)
 """In this time every byte of the list is read once."""
-
-AT_ONCE_BYTES: Final = 8 << 20
-"""A list that has no more is read whole by every sync, which takes about 20 ms: 2.4 ms for a megabyte, as measured."""
 
 AT_ONCE_PIECES: Final = 2
 """So many pieces of a longer one are read by a sync at most, which takes as long."""

@@ -1,18 +1,18 @@
-"""Spans of numbers, in order and apart: which part of a list a run looks at. Pure."""
+"""Spans of numbers, and where numbers are in ascending columns. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from blocklist_sdk.enforcement.items import Bools
-from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.rows import Int64s, Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """Runs of numbers in ascending order, none of which overlaps or touches another.
+    """Runs of numbers in ascending order, none of which overlaps or touches another: a part of a list to look at.
 
     Attributes:
         first: the first number of each span.
@@ -53,12 +53,12 @@ class Spans:
             return Spans.none()
         return Spans.of(np.concatenate([each.first for each in spans]), np.concatenate([each.last for each in spans]))
 
-    def touch(self, first: Int64s, last: Int64s) -> Bools:
+    def touch(self, first: Int64s, last: Int64s) -> NDArray[np.bool_]:
         """Which runs, from each first to its last number, have a number in one of the spans."""
         if not len(self):
             return np.zeros(len(first), np.bool_)
         at = np.searchsorted(self.last, first, "left")
-        found: Bools = (at < len(self)) & (self.first[np.minimum(at, len(self) - 1)] <= last)
+        found: NDArray[np.bool_] = (at < len(self)) & (self.first[np.minimum(at, len(self) - 1)] <= last)
         return found
 
     def is_same(self, others: "Spans") -> bool:
@@ -69,3 +69,39 @@ class Spans:
         """Those of the spans that have a number in one of some others."""
         touches = others.touch(self.first, self.last)
         return Spans(self.first[touches], self.last[touches])
+
+    def positions(self, number: Int64s) -> Positions:
+        """Positions of the numbers that lie in the spans, ascending.
+
+        Args:
+            number: numbers, ascending, perhaps repeated.
+        """
+        return positions_between(
+            np.searchsorted(number, self.first, "left"), np.searchsorted(number, self.last, "right")
+        )
+
+
+def positions_between(start: Positions, stop: Positions) -> Positions:
+    """All positions from a start to before a stop, for ascending pairs of them; each position once.
+
+    >>> positions_between(np.array([2, 7]), np.array([4, 8])).tolist()
+    [2, 3, 7]
+    """
+    if len(start) > 1:
+        start = np.maximum(start, np.append(0, np.maximum.accumulate(stop)[:-1]))
+    size = np.maximum(stop - start, 0)
+    ends = np.cumsum(size)
+    found: Positions = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
+    return found
+
+
+def places_of(values: Int64s, column: Int64s) -> tuple[Positions, NDArray[np.bool_]]:
+    """Where values are in an ascending column, and whether they are there; of several alike the first.
+
+    >>> [each.tolist() for each in places_of(np.array([5, 7, 9]), np.array([5, 9]))]
+    [[0, 1, 1], [True, False, True]]
+    """
+    if not len(column):
+        return np.zeros(len(values), np.intp), np.zeros(len(values), np.bool_)
+    at = np.minimum(np.searchsorted(column, values), len(column) - 1)
+    return at, column[at] == values
