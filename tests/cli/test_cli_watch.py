@@ -157,7 +157,7 @@ def slow(*arguments, **options):
     while time.monotonic() < deadline:
         pass
 
-build.read_snapshot = slow
+build.read_base = slow
 """
 
 

@@ -183,36 +183,50 @@ def test_verification_after_a_newer_root_was_pinned(world: World, recipient: Blo
     assert again.verify()
 
 
-def damage(world: World, serial: int) -> None:
-    """Flip a bit of a release's rows, where only reading every byte finds it."""
-    (file,) = (world.directory / "cache" / FEED / "generations").glob(f"{serial:012d}-*/rows.arrow")
+def damage(world: World, serial: int, name: str = "rows.arrow", *, at: bytes | None = None) -> None:
+    """Flip a bit of a file of a release: in the middle, or at some bytes."""
+    (file,) = (world.directory / "cache" / FEED / "generations").glob(f"{serial:012d}-*/{name}")
     data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[len(data) // 2 if at is None else data.index(at)] ^= 1
     file.write_bytes(data)
 
 
-def test_a_mended_release_leaves_neither_its_damaged_copy_nor_less_history(world: World) -> None:
+def two_releases(world: World) -> Blocklist:
     numbers = [f"+62811{i:08}" for i in range(20_000)]
     recipient = world.recipient()
     for release in (numbers, numbers[1:]):
         world.release(release)
         recipient.sync()
+    return recipient
+
+
+def test_a_mended_release_leaves_neither_its_damaged_copy_nor_less_history(world: World) -> None:
+    recipient = two_releases(world)
     serials = recipient.status().generations
-    damage(world, serials[0])
+    damage(world, serials[0], "dropped.arrow")
     recipient.hold("sink", serials[0])
-    assert recipient.sync().kind == "snapshot"
+    assert recipient.sync().after == serials[0]
     assert recipient.status().generations == serials
     assert [change.kind for change in recipient.changes(since=serials[1])] == ["removed"]
 
 
-def test_changes_never_start_from_a_damaged_release(world: World) -> None:
-    numbers = [f"+62811{i:08}" for i in range(20_000)]
-    recipient = world.recipient()
-    for release in (numbers, numbers[1:]):
-        world.release(release)
-        recipient.sync()
+def test_damage_that_releases_share_leaves_no_history(world: World) -> None:
+    """The release before has the same file, so nothing says what was in it."""
+    recipient = two_releases(world)
+    serials = recipient.status().generations
+    damage(world, serials[0])
+    assert recipient.sync().kind == "snapshot"
+    with pytest.raises(Malformed, match="damaged"):
+        recipient.changes(since=serials[1])
+    assert len(recipient.changes(since=None)) == 19_999
+
+
+def test_changes_never_start_from_damaged_rows(world: World) -> None:
+    recipient = two_releases(world)
     older = recipient.status().generations[1]
-    damage(world, older)
+    damage(world, older)  # far from what differs
+    assert [change.entry.number for change in recipient.changes(since=older)] == [6281100000000]
+    damage(world, older, at=(6281100000001).to_bytes(8, "little"))
     with pytest.raises(Malformed, match="damaged"):
         recipient.changes(since=older)
 
