@@ -15,8 +15,8 @@ import pytest
 
 from blocklist_sdk import Blocklist, times
 from blocklist_sdk.enforcement import Outcome, SinkChange, enforce, reconcile, run
+from blocklist_sdk.enforcement import checkpoint as checkpoints
 from blocklist_sdk.enforcement import ledger as ledgers
-from blocklist_sdk.enforcement import mark as marks
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
@@ -257,11 +257,11 @@ def test_everything_is_looked_at_once_a_day(
     enforce(blocklist, sink, clock=lambda: now)
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
         # As by a fault that nobody has noticed, an item is missing.
-        mark = ledger.mark(likely=NOBODY)
-        assert mark is not None
+        checkpoint = ledger.checkpoint(likely=NOBODY)
+        assert checkpoint is not None
         state = ledger.state().whole()
         ledger.replace(LedgerState.of(state.items.take(np.arange(1, 5)), state.status[1:]))
-        ledger.keep_mark(mark)
+        ledger.keep_checkpoint(checkpoint)
     sink.held.pop(BASE)
     assert enforce(blocklist, sink, clock=lambda: now + DAY / 2).outcomes == {}
     assert "missing" not in caplog.text
@@ -331,15 +331,15 @@ Change = Callable[[Path, pytest.MonkeyPatch], None]
 
 
 def damage(directory: Path, _: pytest.MonkeyPatch) -> None:
-    (directory / "mark.arrow").write_bytes(b"x" * 100)
+    (directory / "checkpoint.arrow").write_bytes(b"x" * 100)
 
 
 def lose(directory: Path, _: pytest.MonkeyPatch) -> None:
-    (directory / "mark.arrow").unlink()
+    (directory / "checkpoint.arrow").unlink()
 
 
 def update(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "__version__", "99")
+    monkeypatch.setattr(checkpoints, "__version__", "99")
 
 
 def rebase(directory: Path, _: pytest.MonkeyPatch) -> None:
@@ -348,15 +348,15 @@ def rebase(directory: Path, _: pytest.MonkeyPatch) -> None:
 
 
 def begin_again(directory: Path, _: pytest.MonkeyPatch) -> None:
-    mark = (directory / "mark.arrow").read_bytes()
+    checkpoint = (directory / "checkpoint.arrow").read_bytes()
     shutil.rmtree(directory)
     with Ledger.open(directory, feed=FEED) as ledger:
         written(ledger, items_of([BASE + 30]))
-    (directory / "mark.arrow").write_bytes(mark)
+    (directory / "checkpoint.arrow").write_bytes(checkpoint)
 
 
 @pytest.mark.parametrize("change", [damage, lose, update, rebase, begin_again])
-def test_everything_is_looked_at_where_the_mark_is_not_the_ledgers(
+def test_everything_is_looked_at_where_the_checkpoint_is_not_the_ledgers(
     change: Change, world: World, blocklist: Blocklist, looked_at: list[int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = MemorySink()
@@ -368,20 +368,20 @@ def test_everything_is_looked_at_where_the_mark_is_not_the_ledgers(
     assert looked_at == [None, None, 0]
 
 
-def test_a_ledger_restored_from_a_copy_does_not_believe_a_later_mark(
+def test_a_ledger_restored_from_a_copy_does_not_believe_a_later_checkpoint(
     world: World, blocklist: Blocklist, tmp_path: Path
 ) -> None:
     sink, directory = MemorySink(), ledger_path(blocklist, "default")
     put(world, blocklist, listed(0))
     enforce(blocklist, sink)
     shutil.copytree(directory, tmp_path / "copy")
-    (tmp_path / "copy" / "mark.arrow").unlink()
+    (tmp_path / "copy" / "checkpoint.arrow").unlink()
     put(world, blocklist, listed(0, 1, 2))
     enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
-    mark = (directory / "mark.arrow").read_bytes()
+    checkpoint = (directory / "checkpoint.arrow").read_bytes()
     shutil.rmtree(directory)
     shutil.copytree(tmp_path / "copy", directory)
-    (directory / "mark.arrow").write_bytes(mark)
+    (directory / "checkpoint.arrow").write_bytes(checkpoint)
     calls = itertools.count(1)
 
     def kill(_: SinkChange) -> Outcome | None:

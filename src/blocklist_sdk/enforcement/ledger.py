@@ -11,7 +11,8 @@ as it changes. The records stay, since receipts and monthly statements are made 
         ledger.json                  the feed, the sink, the file of the base and the last record in it, the last record
         base-N.arrow                 the items after record N
         patch-M-N.arrow              what the records after M changed, up to record N
-        mark.arrow                   how far the sink holds what it should, from `mark`; and protected-DIGEST.arrow
+        checkpoint.arrow             how far the sink holds what it should, from `checkpoint`
+        protected-DIGEST.arrow       the protected numbers of that
         repair-N.arrow               what batches after record N only repair, from `repairs`
         records/N.batch.arrow        a batch, before it went to the sink
         records/N.done.arrow         its outcomes
@@ -42,6 +43,7 @@ import pyarrow as pa
 
 from blocklist_sdk.disk import storage, storage_failed
 from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis, missing_message
+from blocklist_sdk.enforcement.checkpoint import Checkpoint
 from blocklist_sdk.enforcement.items import Batch, Bools, Operation, UInt8s
 from blocklist_sdk.enforcement.ledger_documents import (
     Acknowledgement,
@@ -64,7 +66,6 @@ from blocklist_sdk.enforcement.ledger_files import (
 from blocklist_sdk.enforcement.ledger_layers import LedgerLayer, LedgerLayers, are_apart, counted_in, merged_patches
 from blocklist_sdk.enforcement.ledger_state import Effects, LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
 from blocklist_sdk.enforcement.list_identity import ListIdentity
-from blocklist_sdk.enforcement.mark import Mark
 from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.record_files import RecordFiles, file_name
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
@@ -639,7 +640,7 @@ class Ledger:
         """The digest of what waited at the last run; None if nothing did."""
         return load_waiting(self.directory / _WAITING)
 
-    def mark(self, *, likely: Int64s) -> Mark | None:
+    def checkpoint(self, *, likely: Int64s) -> Checkpoint | None:
         """What a run went by after which the sink held what it should; None if that is not known.
 
         Args:
@@ -649,20 +650,20 @@ class Ledger:
             StorageFailed: the disk refused.
         """
         try:
-            mark = Mark.load(self.directory, likely=likely)
+            checkpoint = Checkpoint.load(self.directory, likely=likely)
         except Malformed as error:
             log.warning("%s; everything is looked at instead", error)
             return None
-        return mark if mark is not None and mark.place == self._place(mark.last) else None
+        return checkpoint if checkpoint is not None and checkpoint.place == self._place(checkpoint.last) else None
 
-    def keep_mark(self, mark: Mark) -> None:
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write down what a run went by after which the sink holds what it should; it is a help only.
 
         Args:
-            mark: its `place` and `last` are set here.
+            checkpoint: its `place` and `last` are set here.
         """
         try:
-            replace(mark, place=self._place(self.last), last=self.last).save(self.directory)
+            replace(checkpoint, place=self._place(self.last), last=self.last).save(self.directory)
         except OSError as error:
             log.warning("the next run looks at everything: %s", storage_failed(error, self.directory))
 

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk.enforcement.basis import KnownRules, named
+from blocklist_sdk.enforcement.checkpoint import Checkpoint, ascending
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger_layers import LedgerLayers
 from blocklist_sdk.enforcement.ledger_state import LedgerState
-from blocklist_sdk.enforcement.mark import Mark, ascending
 from blocklist_sdk.enforcement.turns import Clock, turns_between, turns_foreseen
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
@@ -53,7 +53,7 @@ class Part:
 
 
 def part_of(
-    mark: Mark,
+    checkpoint: Checkpoint,
     known: KnownRules,
     *,
     rows: LayeredRows,
@@ -67,23 +67,23 @@ def part_of(
     """What a run must look at; None if that is so much that it should look at everything.
 
     Args:
-        mark: what the run went by after which the sink held what it should.
+        checkpoint: what the run went by after which the sink held what it should.
         known: the rules of that run.
         rows: the release in force.
-        difference: how it differs from the mark's.
+        difference: how it differs from the checkpoint's.
         rules: protected numbers and overrides.
         at: the moment.
         published: when the release was published.
-        asked: what was asked of the sink after the mark.
+        asked: what was asked of the sink after the checkpoint.
         held: what the sink holds.
     """
-    clocks = Clock.of(mark.at, published=mark.published), Clock.of(at, published=published)
-    turns = turns_foreseen(mark.next_turn, *clocks, difference) or turns_between(rows, *clocks)
+    clocks = Clock.of(checkpoint.at, published=checkpoint.published), Clock.of(at, published=published)
+    turns = turns_foreseen(checkpoint.next_turn, *clocks, difference) or turns_between(rows, *clocks)
     touched = [
-        mark.left,
+        checkpoint.left,
         Spans.of(*difference.numbers()),
         turns.spans,
-        _other_rules(mark, known, rules, at),
+        _other_rules(checkpoint, known, rules, at),
         *(Spans.of(items.number, items.last) for items in asked),
     ]
     spans = _closed(Spans.union(touched), rows, rules, held)
@@ -98,11 +98,11 @@ def part_of(
     )
 
 
-def _other_rules(mark: Mark, known: KnownRules, rules: Rules, at: datetime) -> Spans:
-    """The numbers of rules that came, went, changed or ended since a mark."""
-    protected = np.setxor1d(mark.protected, ascending(rules.protected), assume_unique=True)
+def _other_rules(checkpoint: Checkpoint, known: KnownRules, rules: Rules, at: datetime) -> Spans:
+    """The numbers of rules that came, went, changed or ended since a checkpoint."""
+    protected = np.setxor1d(checkpoint.protected, ascending(rules.protected), assume_unique=True)
     there = {named(override): override for override in rules.decisions()}
-    since, until = sorted((mark.at, at))
+    since, until = sorted((checkpoint.at, at))
     changed = [
         key
         for key in {*there, *known.overrides}

@@ -23,13 +23,13 @@ from blocklist_sdk.enforcement.brake import (
     is_explained,
     judge,
 )
+from blocklist_sdk.enforcement.checkpoint import Checkpoint, ascending
 from blocklist_sdk.enforcement.delivery import Delivery, Watch, examined, warnings_of
 from blocklist_sdk.enforcement.desired import desired_items, next_moment
 from blocklist_sdk.enforcement.items import Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
 from blocklist_sdk.enforcement.list_identity import ListIdentity
-from blocklist_sdk.enforcement.mark import Mark, ascending
 from blocklist_sdk.enforcement.origins import Origins
 from blocklist_sdk.enforcement.part import Part, part_of
 from blocklist_sdk.enforcement.paths import ledger_path
@@ -151,13 +151,13 @@ def enforce(
                 continue
             if judgement.waiting is not None:
                 break
-            left = _keep_mark(ledger, target, view, plan)
+            left = _keep_checkpoint(ledger, target, view, plan)
             if is_compared and len(plan):
                 log.warning(
                     "once a day everything is compared: %s missing, beside those that were known, and made now",
                     "1 change was" if len(plan) == 1 else f"{len(plan):,} changes were",
                 )
-            if len(left) or view.mark is None or not view.mark.is_old(target.at):
+            if len(left) or view.checkpoint is None or not view.checkpoint.is_old(target.at):
                 break
             # Nobody waits any more, so there is time for all of it.
             is_partial, is_compared = False, True
@@ -318,7 +318,7 @@ class _View:
         next_turn: when the next entry of the list begins or ends, as in `Turns.next`.
         next_change: the same, of entries and overrides; None if none does.
         part: the part; None for everything.
-        mark: what the part is compared with; None for everything.
+        checkpoint: what the part is compared with; None for everything.
     """
 
     rows: Rows
@@ -327,7 +327,7 @@ class _View:
     next_turn: int
     next_change: datetime | None
     part: Part | None = None
-    mark: Mark | None = None
+    checkpoint: Checkpoint | None = None
 
     @classmethod
     def whole(cls, target: _Target, state: LedgerState) -> Self:
@@ -345,11 +345,11 @@ class _View:
         return cls(rows, items, state, turn, next_moment(turn, target.rules, target.at))
 
     @classmethod
-    def of(cls, part: Part, mark: Mark, target: _Target) -> Self:
+    def of(cls, part: Part, checkpoint: Checkpoint, target: _Target) -> Self:
         """A part."""
         coming = next_moment(part.next_turn, target.rules, target.at)
         items = target.items(part.rows, part.rules)
-        return cls(part.rows, items, part.state, part.next_turn, coming, part, mark)
+        return cls(part.rows, items, part.state, part.next_turn, coming, part, checkpoint)
 
 
 def _view(ledger: Ledger, target: _Target, brake: "_Brake", *, is_partial: bool) -> _View:
@@ -362,16 +362,16 @@ def _view(ledger: Ledger, target: _Target, brake: "_Brake", *, is_partial: bool)
         is_partial: whether a part may do.
     """
     if is_partial and brake.is_free(target):
-        mark = ledger.mark(likely=ascending(target.rules.protected))
+        checkpoint = ledger.checkpoint(likely=ascending(target.rules.protected))
         # What is asked for again in each run is not to be asked for twice in this one.
-        if mark is not None and not (mark.is_old(target.at) and len(mark.left)):
-            part = _part(ledger, mark, target)
+        if checkpoint is not None and not (checkpoint.is_old(target.at) and len(checkpoint.left)):
+            part = _part(ledger, checkpoint, target)
             if part is not None:
-                return _View.of(part, mark, target)
+                return _View.of(part, checkpoint, target)
     return _View.whole(target, ledger.state())
 
 
-def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
+def _part(ledger: Ledger, checkpoint: Checkpoint, target: _Target) -> Part | None:
     """The part that a run must look at; None if that is not known, or too much.
 
     Raises:
@@ -379,24 +379,24 @@ def _part(ledger: Ledger, mark: Mark, target: _Target) -> Part | None:
     """
     basis, about = target.basis, target.generation.about
     before = ledger.basis(likely=target.known_rules)
-    if not isinstance(before, Basis) or before.rules.file[0] != mark.rules:
+    if not isinstance(before, Basis) or before.rules.file[0] != checkpoint.rules:
         return None  # a run that did not come to its end went by other rules
-    if (mark.scopes, mark.only_operator) != (basis.scopes, basis.only_operator):
+    if (checkpoint.scopes, checkpoint.only_operator) != (basis.scopes, basis.only_operator):
         return None
     if _is_resolved(target):
         return None
-    differs = _difference(target, mark)
+    differs = _difference(target, checkpoint)
     if differs is None:
         return None
     part = part_of(
-        mark,
+        checkpoint,
         before.rules,
         rows=target.generation.layers,
         difference=differs,
         rules=target.rules,
         at=target.at,
         published=about.published_at,
-        asked=[record.batch.items for record in ledger.records(after=mark.last)],
+        asked=[record.batch.items for record in ledger.records(after=checkpoint.last)],
         held=ledger.layers(),
     )
     if part is not None and not target.generation.is_base_whole_beside(_base_numbers(target, part.spans)):
@@ -415,11 +415,11 @@ def _is_resolved(target: _Target) -> bool:
     return target.settings.only_operator is not None and has_resolver()
 
 
-def _difference(target: _Target, mark: Mark) -> Difference | None:
-    """How the release in force differs from the mark's; None if that is not known without reading both.
+def _difference(target: _Target, checkpoint: Checkpoint) -> Difference | None:
+    """How the release in force differs from the checkpoint's; None if that is not known without reading both.
 
-    Where the list was fetched again since, or a file of the mark's is damaged by now, nobody knows what the sink was
-    given: then everything is looked at.
+    Where the list was fetched again since, or a file of the checkpoint's is damaged by now, it is not known what the
+    sink was given: then everything is looked at.
 
     Raises:
         Malformed: what the release in force changes of its base is damaged.
@@ -428,17 +428,17 @@ def _difference(target: _Target, mark: Mark) -> Difference | None:
     about = generation.about
     if not (generation.is_overlay_whole() and generation.are_ranges_whole()):
         raise _damaged(target)
-    if (about.release, about.digest) == (mark.release, mark.digest):
-        return Difference.none() if _is_marked(generation, mark) else None
+    if (about.release, about.digest) == (checkpoint.release, checkpoint.digest):
+        return Difference.none() if _is_as_checked(generation, checkpoint) else None
     try:
-        pair = target.store.open_pair(mark.release, generation)
+        pair = target.store.open_pair(checkpoint.release, generation)
     except Malformed as error:
         log.warning("%s; everything is looked at instead", error)
         return None
     if pair is None:
         return None
     old, now = pair
-    if old.about.digest != mark.digest or not _is_marked(old, mark):
+    if old.about.digest != checkpoint.digest or not _is_as_checked(old, checkpoint):
         return None
     if now.shares_base(old):
         return now.layers.changed_since(old.layers) if old.is_overlay_whole() and now.is_overlay_whole() else None
@@ -446,9 +446,9 @@ def _difference(target: _Target, mark: Mark) -> Difference | None:
     return difference(old.rows, now.rows) if old.bytes <= AT_ONCE_BYTES and old.is_whole() else None
 
 
-def _is_marked(generation: Generation, mark: Mark) -> bool:
-    """Whether a generation of the mark's release has the bytes that the mark's run went by."""
-    return not generation.is_of_earlier_format and mark.base in (
+def _is_as_checked(generation: Generation, checkpoint: Checkpoint) -> bool:
+    """Whether a generation of the checkpoint's release has the bytes that the checkpoint's run went by."""
+    return not generation.is_of_earlier_format and checkpoint.base in (
         generation.layers.facts.base_id,
         generation.folded_from,
     )
@@ -463,12 +463,17 @@ def _damaged(target: _Target) -> Malformed:
     )
 
 
-def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPlan) -> Spans:
+def _keep_checkpoint(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPlan) -> Spans:
     """Write down how far the sink holds what it should, after a plan was delivered; returns what is left to do."""
-    about, mark = target.generation.about, view.mark
+    about, checkpoint = target.generation.about, view.checkpoint
     release = about.release, about.digest
-    if mark is not None and view.part is not None and not view.part.spans and (mark.release, mark.digest) == release:
-        return mark.left  # it says all of that
+    if (
+        checkpoint is not None
+        and view.part is not None
+        and not view.part.spans
+        and (checkpoint.release, checkpoint.digest) == release
+    ):
+        return checkpoint.left  # it says all of that
     if len(plan):
         after = ledger.state() if view.part is None else ledger.layers().near(view.part.spans)
         plan = make_plan(after, view.items)
@@ -476,8 +481,8 @@ def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPl
     if len(left) > _LEFT_MOST or _is_resolved(target):
         return left
     basis = target.basis
-    ledger.keep_mark(
-        Mark(
+    ledger.keep_checkpoint(
+        Checkpoint(
             release=about.release,
             digest=about.digest,
             base=target.generation.layers.facts.base_id,
@@ -489,7 +494,7 @@ def _keep_mark(ledger: Ledger, target: _Target, view: _View, plan: EnforcementPl
             protected=ascending(target.rules.protected),
             left=left,
             next_turn=view.next_turn,
-            compared=target.at if mark is None else mark.compared,
+            compared=target.at if checkpoint is None else checkpoint.compared,
         )
     )
     return left

@@ -1,12 +1,12 @@
-"""The mark: what a run went by after which the sink held what it should, so that the next run need not look at all.
+"""The checkpoint: what a run went by after which the sink held what it should; the next run need not look at all.
 
 It says of which release, rules, filters and moment, and what was left to do all the same. The next run then looks only
-at what differs from that. The mark is a help, not a truth: where it is missing, damaged, of another version of this
-library or of another base of the ledger, the next run looks at everything, and makes a new one.
+at what differs from that. The checkpoint is a help, not a truth: where it is missing, damaged, of another version of
+this library or of another base of the ledger, the next run looks at everything, and makes a new one.
 
 ::
 
-    mark.arrow                   first and last numbers of what was left to do; all else is in the table's facts
+    checkpoint.arrow             first and last numbers of what was left to do; all else is in the table's facts
     protected-DIGEST.arrow       the protected numbers, named by their SHA-256; none where there are none
 """
 
@@ -30,12 +30,12 @@ from blocklist_sdk.release.spans import Spans
 _COMPARED_EVERY: Final = timedelta(days=1)
 """How often everything is compared, after what differs from the last run was enforced: as often as a list's files."""
 
-_NAME: Final = "mark.arrow"
+_NAME: Final = "checkpoint.arrow"
 _PROTECTED: Final = "protected-*.arrow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Checkpoint:
     """What a run went by.
 
     Attributes:
@@ -76,7 +76,7 @@ class Mark:
 
     @classmethod
     def load(cls, directory: Path, *, likely: Int64s) -> Self | None:
-        """Read the mark of a ledger; None if there is none, or another version of this library wrote it.
+        """Read the checkpoint of a ledger; None if there is none, or another version of this library wrote it.
 
         Args:
             directory: the ledger's.
