@@ -191,6 +191,18 @@ def test_deltas_of_a_list_that_is_signed_by_columns(world: World, forger: Forger
         recipient.sync()
 
 
+def test_no_list_goes_back_to_digests_by_columns(world: World, forger: Forger) -> None:
+    """They cost a pass over all rows at each sync, whatever the index that names them costs."""
+    recipient = world.recipient()
+    recipient.sync()
+    by_columns(world, forger, [FIRST, SECOND])
+    with pytest.raises(Malformed, match="digests of a tree already"):
+        recipient.sync()
+    assert kind_of(str(recipient.status().digest)) == "tree"
+    with world.recipient(cache="another") as newcomer:
+        assert newcomer.sync().kind == "snapshot"
+
+
 def test_a_preview_compares_under_one_kind_too(world: World) -> None:
     recipient, _ = earlier(world)
     assert recipient.dry_run().total == Tally(0, 0, 0)

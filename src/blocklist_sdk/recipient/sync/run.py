@@ -282,6 +282,7 @@ class Syncer:
         is_former = local is not None and local.name == state.former_generation
         is_damaged = local is not None and not self._is_whole_so_far(local, notes, is_dry=is_dry)
         about = None if local is None else local.about
+        self._forbid_former_kind(index, era, state, None if is_former else about)
         if local is not None and not is_damaged:
             about = self._about_in_kind(local, index)
             is_damaged = about is None
@@ -618,6 +619,24 @@ class Syncer:
                 f"{times.iso(index.published_at)}, which is before release {about.release}, of "
                 f"{times.iso(about.published_at)}, in force here. Ask the publisher to set the clock right."
             )
+
+    def _forbid_former_kind(self, index: FeedIndex, era: int, state: SyncState, about: About | None) -> None:
+        """Refuse a digest by columns after one of a tree: it is made of all rows, for whatever little an index costs.
+
+        Raises:
+            Malformed: the index has one.
+        """
+        known = [(mark_of(state, about), state.highest_digest)]
+        known += [] if about is None else [(about.release, about.digest)]
+        for release, digest in known:
+            if release is None or digest is None or release.era != era:
+                continue
+            if kind_of(digest) == "tree" and kind_of(index.digest) != "tree":
+                raise Malformed(
+                    f"the index of feed {self.feed!r} has a digest without a kind, as the publisher's software of "
+                    "before made them, but the feed had digests of a tree already. Nothing was downloaded. Ask the "
+                    "publisher to publish with the newer version"
+                )
 
     def _forbid_another_list(self, offer: "_Offer", state: SyncState, built: Built) -> None:
         """Refuse another list under the highest serial that was ever in force, of which another kind of digest is kept.
