@@ -1,5 +1,6 @@
 """What is refused before anything is downloaded, and how much room a system has."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +132,20 @@ def test_a_release_that_this_machine_has_no_room_for_is_not_fetched(what: str) -
     short = Room(**{"disk": 1 << 40, "memory": 1 << 40} | {what: needed[what] - 1}, directory=Path("/cache"))
     with pytest.raises(StorageFailed, match=f"1,000,000 rows and needs about .* of {what}"):
         check_room(index, planned, short)
+
+
+def test_deltas_need_room_for_a_tenth_of_the_list() -> None:
+    rows = 1_000_000
+    index = index_of(rows, rows)
+    planned = plan(index, serial=1)
+    assert planned.kind == "delta"
+    tenth = MEMORY_BYTES_BASE + MEMORY_BYTES_PER_ROW * rows // 10
+    check_room(index, planned, Room(DISK_BYTES_PER_ROW * rows // 10 + planned.bytes, tenth, Path("/cache")))
+    with pytest.raises(StorageFailed, match="of memory"):
+        check_room(index, planned, Room(1 << 40, tenth - 1, Path("/cache")))
+    longer = replace(planned, deltas=tuple(file.model_copy(update={"length": 1_000_000}) for file in planned.deltas))
+    with pytest.raises(StorageFailed, match="of memory"):
+        check_room(index, longer, Room(1 << 40, tenth, Path("/cache")))
 
 
 def system(folder: Path, **files: str) -> tuple[Path, Path]:

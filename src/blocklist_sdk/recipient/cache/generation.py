@@ -65,7 +65,7 @@ _CHANGED_FILES: Final = frozenset({*OVERLAY_FILES, *CHANGED_ANSWER_FILES, _CHANG
 _BY_TREE: Final = frozenset(BASE_FILES) - {"texts.arrow"}
 """Files whose damage the tree's hashes show, so that they need no others."""
 
-_OVERLAY_SHARE_MAX: Final = 0.1
+OVERLAY_SHARE_MAX: Final = 0.1
 """With more, the base is made anew at once: nobody folds here, or much has changed at a time."""
 
 _CHECKED_ROWS: Final = 80_000
@@ -245,7 +245,7 @@ def _changed_answers(
     layers = listed.layers
     if before.is_of_earlier_format or before.layers.facts.base_id != layers.facts.base_id:
         return None
-    largest = overlay_rows_max(layers, share=_OVERLAY_SHARE_MAX)
+    largest = overlay_rows_max(layers, share=OVERLAY_SHARE_MAX)
     more_rows = len(listed.changes.added) - len(listed.changes.removed)
     # If the numbers of rows do not fit, what is in force is not what the changes start from.
     if len(layers.overlay) > largest or len(before.layers) + more_rows != len(layers):

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from blocklist_sdk.errors import Malformed, Refused, StorageFailed
+from blocklist_sdk.recipient.cache.generation import OVERLAY_SHARE_MAX
 from blocklist_sdk.recipient.guard import Guard
 from blocklist_sdk.recipient.sync.planner import FetchPlan
 from blocklist_sdk.release.index import FeedIndex, FileRef
 from blocklist_sdk.release.limits import ROWS_MAX, file_bytes_max
+from blocklist_sdk.release.stored import OVERLAY_ROWS_MIN
 from blocklist_sdk.texts import counted
 
 MEMORY_BYTES_BASE: Final = 16 << 20
@@ -25,6 +27,8 @@ DISK_BYTES_PER_ROW: Final = 55
 """What a generation takes on disk for each row, as measured. A short list's few hundred kilobytes are not foreseen: if
 the disk lacks them, writing them fails."""
 
+_DELTA_BYTES_PER_ROW: Final = 4
+"""A row of a delta takes eight bytes on the wire; half of that is foreseen, in case it packs better."""
 
 CHAIN_ROWS_BASE: Final = 1_000_000
 CHAIN_LISTS: Final = 4
@@ -157,9 +161,9 @@ def check_room(index: FeedIndex, planned: FetchPlan, room: Room) -> None:
     Raises:
         StorageFailed: memory or disk does not suffice.
     """
-    rows = _most_rows(index, planned)
-    disk = DISK_BYTES_PER_ROW * rows + sum(file.length for file in files_of(planned))
-    memory = MEMORY_BYTES_BASE + MEMORY_BYTES_PER_ROW * rows
+    rows, handled = _most_rows(index, planned), _rows_handled(index, planned)
+    disk = DISK_BYTES_PER_ROW * handled + sum(file.length for file in files_of(planned))
+    memory = MEMORY_BYTES_BASE + MEMORY_BYTES_PER_ROW * handled
     for what, needed, free in (("memory", memory, room.memory), ("disk", disk, room.disk)):
         if free is not None and needed > free:
             raise StorageFailed(
@@ -175,6 +179,15 @@ def _most_rows(index: FeedIndex, planned: FetchPlan) -> int:
     """The rows of the longest list that is built: deltas are made one, so the releases in between never are."""
     first = index.releases[-len(files_of(planned))].rows if planned.snapshot is not None else 0
     return max(first, index.rows)
+
+
+def _rows_handled(index: FeedIndex, planned: FetchPlan) -> int:
+    """The rows that take room: all that are built. Few deltas are an overlay, which has a part of the list at most."""
+    rows = _most_rows(index, planned)
+    overlay = max(OVERLAY_ROWS_MIN, int(OVERLAY_SHARE_MAX * rows))
+    if planned.snapshot is not None or planned.bytes > _DELTA_BYTES_PER_ROW * overlay:
+        return rows
+    return min(rows, overlay)
 
 
 def _where(what: str, room: Room) -> str:
