@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.recipient.cache import classify
 from blocklist_sdk.recipient.cache.generation import (
     About,
     Generation,
@@ -284,8 +285,12 @@ def test_an_empty_list_may_become_one_of_overlays(tmp_path: Path) -> None:
     assert_answers_are_right(opened, list(range(LOW - 3, LOW + 103)), [2 * DAY_MS])
 
 
-def test_a_base_is_written_where_kinds_have_no_room(tmp_path: Path) -> None:
-    """Eight thousand kinds are full; a release with one more is written whole, with the most frequent ones."""
+@pytest.mark.parametrize("spare", [0, 5, 1000])
+def test_numbers_whose_kinds_have_no_room_are_looked_up_in_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: int
+) -> None:
+    """Eight thousand kinds are full; a delta with more of them is an overlay all the same."""
+    monkeypatch.setattr(classify, "_SPARE", spare)
     n = 20_000
     rows = simple(LOW + np.arange(n))
     day = np.arange(n) % 4090
@@ -301,7 +306,7 @@ def test_a_base_is_written_where_kinds_have_no_room(tmp_path: Path) -> None:
     until[:20] += 1000
     more = Rows(**{name: getattr(full, name) for name in Rows.__dataclass_fields__ if name != "until"}, until=until)
     opened = follow(tmp_path / "2", opened, more, 2 * DAY_MS)
-    assert not has_overlay(opened)
+    assert has_overlay(opened)
     assert_answers_are_right(opened, full.number[:100].tolist(), [2 * DAY_MS, 9 * DAY_MS])
 
 

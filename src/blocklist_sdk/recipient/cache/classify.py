@@ -26,6 +26,9 @@ _KEYS_MAX: Final = 1 << 20
 _DAYS_COARSEST: Final = 64
 """If there are too many kinds, so many days at most count as one; if there still are, the rarest kinds are dropped."""
 
+_SPARE: Final = 1 << 10
+"""Kinds that are left for what deltas bring until the base is made anew."""
+
 _ROWS_AT_A_TIME: Final = 1 << 17
 """A few columns of this many rows fit in a processor's cache."""
 
@@ -265,7 +268,7 @@ class _Keys:
         used = np.flatnonzero(counts[:-1])
         place, texts = np.divmod(used, self._width)
         after, within = np.divmod(place, 2)
-        room, lump = KINDS_MAX - FIRST_KIND, 1
+        room, lump = KINDS_MAX - FIRST_KIND - _SPARE, 1
         while True:
             lumped = (2 * (after // lump) + (within | (after % lump != 0))) * self._width + texts
             distinct, kind = np.unique(lumped, return_inverse=True)

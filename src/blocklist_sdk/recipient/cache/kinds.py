@@ -88,12 +88,11 @@ class KindTable:
             *(_shared_texts(table.column(name).chunk(0)) for name in ("level", "category", "scope")),
         )
 
-    def extended(self, other: "KindTable") -> tuple["KindTable", Kinds] | None:
-        """Add the kinds of another table that are missing here.
+    def extended(self, other: "KindTable") -> tuple["KindTable", Kinds]:
+        """Add the kinds of another table that are missing here, as far as a cell has room for them.
 
         Returns:
-            All kinds, and the new number of each of the other table's kinds; None if there are more than a cell has
-            room for.
+            All kinds, and the new number of each of the other table's kinds; `UNDECIDED` for those without room.
         """
         ours, theirs = (
             list(zip(t.sure_until.tolist(), t.gone_from.tolist(), t.level, t.category, t.scope, strict=True))
@@ -101,13 +100,12 @@ class KindTable:
         )
         place = {kind: i for i, kind in enumerate(ours) if i >= FIRST_KIND}
         for kind in theirs[FIRST_KIND:]:
-            if kind not in place:
+            if kind not in place and len(ours) < KINDS_MAX:
                 place[kind] = len(ours)
                 ours.append(kind)
-        if len(ours) > KINDS_MAX:
-            return None
         sure, gone, level, category, scope = zip(*ours, strict=True)
-        numbers = np.array([UNDECIDED, UNLISTED, *(place[kind] for kind in theirs[FIRST_KIND:])], np.uint16)
+        known = (place.get(kind, UNDECIDED) for kind in theirs[FIRST_KIND:])
+        numbers = np.array([UNDECIDED, UNLISTED, *known], np.uint16)
         return KindTable(np.array(sure, np.int64), np.array(gone, np.int64), level, category, scope), numbers
 
     def answers(self, day: int) -> list[bool | None]:

@@ -203,10 +203,7 @@ class NumberLookup:
             return None
         from_ms = max(self.from_ms, from_ms)
         found = classify(part, published_ms, min(from_ms, published_ms))
-        extended = self._kinds.extended(found.table)
-        if extended is None:
-            return None
-        kind_table, kind_of = extended
+        kind_table, kind_of = self._kinds.extended(found.table)
         segments = self._first, self._segment_kinds
         if is_range_touched:
             segments = found.segment_first, kind_of[found.segment_kinds]
