@@ -2,7 +2,6 @@
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,23 +71,6 @@ def many(count: int, issuers: int) -> Rows:
     once = Texts.repeat("block", count)
     since, until = np.full(count, 1_700_000_000_000), np.full(count, 1_800_000_000_000)
     return Rows(number, number, np.arange(count) + 1, once, once, issuer, Texts.repeat("sms", count), since, until)
-
-
-@given(
-    numbers=st.lists(st.integers(1, 60) | st.integers(1, 10**15 - 1), min_size=5, max_size=60),
-    leaf_rows=st.integers(1, 2),
-)
-def test_a_tree_made_in_two_halves_is_the_whole_one(numbers: list[int], leaf_rows: int) -> None:
-    number = np.sort(np.array(numbers))
-    rows = replace(many(len(number), 2), number=number, last=number)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trees, "LEAF_ROWS", leaf_rows)
-        whole = Tree.of(rows)
-        patch.setattr(trees, "_ROWS_TO_SHARE", 5)
-        halves = Tree.of(rows)
-    assert (halves.digest, halves.texts) == (whole.digest, whole.texts)
-    for name in ("key", "counts", "begin", "hashes"):
-        np.testing.assert_array_equal(getattr(halves.base, name), getattr(whole.base, name))
 
 
 @pytest.mark.parametrize("issuers", [1, 2, 257, 1_500])

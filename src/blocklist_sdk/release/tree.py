@@ -53,9 +53,6 @@ _HEADER: Final = b"blocklist tree 1\n"
 _ROWS_AT_A_TIME: Final = 1 << 13
 """Records of so many rows fit a processor's cache."""
 
-_ROWS_TO_SHARE: Final = 1 << 18
-"""A list with more rows is hashed in two halves, side by side: hashlib releases the interpreter lock for a leaf."""
-
 _NO_NUMBERS: Final = np.empty(0, np.int64)
 
 _LEAVES_AT_A_TIME: Final = 1 << 14
@@ -157,18 +154,8 @@ class Tree:
         Raises:
             Malformed: two texts of a column have the same word, which nobody meets by chance.
         """
-        middle = _leaf_begin(rows.number, len(rows) // 2) if len(rows) >= _ROWS_TO_SHARE else 0
-        maker, other = TreeMaker(), TreeMaker(before=rows.number[max(0, middle - LEAF_ROWS) : middle])
-        if middle:
-            from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
-
-            with ThreadPoolExecutor(1) as pool:
-                first_half = pool.submit(maker.add, rows.part(slice(0, middle)))
-                other.add(rows.part(slice(middle, len(rows))))
-                first_half.result()
-            maker.go_on_with(other, rows.number[middle : middle + LEAF_ROWS])
-        else:
-            maker.add(rows)
+        maker = TreeMaker()
+        maker.add(rows)
         return maker.made()
 
     def updated(self, after: LayeredRows, changes: Difference) -> "Tree":
@@ -324,13 +311,9 @@ class TreeMaker:
     those, over the 65 times 65 rows that the row is among, and is known as soon as 64 more rows are.
     """
 
-    def __init__(self, *, before: Int64s = _NO_NUMBERS) -> None:
-        """A list without rows, so far.
-
-        Args:
-            before: the last numbers of another maker, for rows that begin with a leaf.
-        """
-        self._before: Int64s = before[-LEAF_ROWS:]
+    def __init__(self) -> None:
+        """A list without rows, so far."""
+        self._before: Int64s = _NO_NUMBERS
         self._open: NDArray[Any] = np.empty((0, _WORDS), "<u8")
         self._records: NDArray[Any] = np.empty((0, _WORDS), "<u8")
         self._leaves: list[tuple[Int64s, NDArray[np.int8]]] = []
@@ -354,7 +337,7 @@ class TreeMaker:
             records = self._room(already + count)
             records[:already] = self._open
             _fill_records(records[already:], rows, part, words)
-            self._close_leaves(records, rows.number[part], after=None)
+            self._close_leaves(records, rows.number[part], is_end=False)
 
     def _words_of(self, texts: Texts) -> NDArray[np.uint64]:
         """What stands for each text of a column; worked out once, since every part has the same."""
@@ -369,35 +352,16 @@ class TreeMaker:
             self._records = np.empty((count + _ROWS_AT_A_TIME, _WORDS), "<u8")
         return self._records[:count]
 
-    def go_on_with(self, other: "TreeMaker", after: Int64s) -> None:
-        """Add the rows of another maker, which follow, and begin with a leaf.
-
-        Args:
-            other: the other; not used any more.
-            after: its first numbers, `LEAF_ROWS` of them or all.
-        """
-        self._close_leaves(self._open, _NO_NUMBERS, after=after)
-        self._before, self._open = other._before, other._open
-        self._leaves += other._leaves
-        self._hashes += other._hashes
-        self._slots += other._slots
-        self._rows += other._rows
-        for name, counts in self._texts.items():
-            for text, count in other._texts[name].items():
-                counts[text] = counts.get(text, 0) + count
-
-    def _close_leaves(self, records: NDArray[Any], fresh: Int64s, *, after: Int64s | None) -> None:
+    def _close_leaves(self, records: NDArray[Any], fresh: Int64s, *, is_end: bool) -> None:
         """Hash the leaves that are sure to be whole.
 
         Args:
             records: those of the rows that are in no leaf yet, fresh ones included.
             fresh: the numbers of the fresh ones.
-            after: the numbers that follow; None if they are not known yet.
+            is_end: whether no rows follow.
         """
-        before, is_end = self._before, after is not None
-        known = np.concatenate(
-            (before, self._open[:, 0].view(np.int64), fresh, _NO_NUMBERS if after is None else after)
-        )
+        before = self._before
+        known = np.concatenate((before, self._open[:, 0].view(np.int64), fresh))
         here = slice(len(before), len(before) + len(records))
         number, bits = known[here], _leaf_bits(known)[here]
         # The leaf of a row is sure once all the windows that the row is in are.
@@ -442,7 +406,7 @@ class TreeMaker:
         texts = {name: dict(sorted(counts.items(), key=_by_bytes)) for name, counts in self._texts.items()}
         _check_words(texts)
         if len(self._open):
-            self._close_leaves(self._open, _NO_NUMBERS, after=_NO_NUMBERS)
+            self._close_leaves(self._open, _NO_NUMBERS, is_end=True)
         start, bits = _columns(self._leaves, 2)
         slot_start, slot_level, slot_count = _columns(self._slots, 3)
         nodes, root = _above(
@@ -458,13 +422,6 @@ def _by_bytes(item: tuple[str, int]) -> bytes:
 def _columns(parts: list[Any], count: int) -> tuple[NDArray[Any], ...]:
     none = np.empty(0, np.int64)
     return tuple(np.concatenate([none, *(part[i] for part in parts)]) for i in range(count))
-
-
-def _leaf_begin(number: Int64s, row: int) -> int:
-    """Where the leaf of a row begins; of a row with `LEAF_ROWS` others on either side."""
-    near = number[row - LEAF_ROWS : row + LEAF_ROWS + 1]
-    bits = int(_leaf_bits(near)[LEAF_ROWS])
-    return int(np.searchsorted(number, int(number[row]) >> bits << bits))
 
 
 def _leaf_bits(number: Int64s) -> NDArray[np.int8]:
