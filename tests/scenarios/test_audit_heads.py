@@ -160,7 +160,7 @@ def test_a_forged_index_with_the_same_serial_leaves_its_head(world: World) -> No
 
     def change(index: dict[str, Any]) -> None:
         index["audit"]["head"] = "b" * 64
-        index["digest"] = index["releases"][-1]["digest"] = "0" * 64
+        index["digest"] = index["releases"][-1]["digest"] = "tree-" + "0" * 64
 
     Forger(world).forge_index(change)
     with pytest.raises(Untrusted):

@@ -95,7 +95,7 @@ def test_a_delta_that_piles_entries_on_one_number_is_refused(world: World) -> No
     puts = rows_of(np.full(20_000, LISTED_NUMBER), first_entry=100_000)
     with world.recipient(is_guarded=False) as recipient:
         recipient.sync()
-        sign(world, Delta(puts, NO_REMOVALS), rows=3_000 + len(puts), release_digest="0" * 64)
+        sign(world, Delta(puts, NO_REMOVALS), rows=3_000 + len(puts), release_digest="tree-" + "0" * 64)
         began = time.process_time()
         refused(recipient, Malformed, "20,000 entries of")
         assert time.process_time() - began < 30
