@@ -220,7 +220,43 @@ def test_the_command_does_it_before_it_ends(
     failed = run("sync", *given, *places)
     assert (failed.code, "up to date at release 2" in failed.out) == (74, True)
     assert "the disk is full" in failed.err
-    monkeypatch.setattr(module.Upkeep, "run", lambda *_: UpkeepResult(FEED, is_damaged=True))
-    found = run("sync", *given, *places)
-    assert found.code == 0
-    assert "is damaged; the next sync fetches the list again" in found.err
+
+
+def flip_cells(recipient: Recipient) -> None:
+    """Flip a bit that nothing but reading every byte finds, in a list that is read again by now."""
+    (path,) = internals_of(recipient).store.directory.glob(f"generations/{in_force(recipient)}/cells.arrow")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    begin_pass(recipient, ago=timedelta(days=2))
+
+
+def test_the_command_fetches_a_damaged_list_again(world: World, long_lists: None) -> None:
+    world.release([f"+62811{i:08}" for i in range(20_000)])
+    given = ("--url", world.url, "--feed", FEED, "--root", str(world.directory / "publisher" / "root.json"))
+    places = ("--cache-dir", str(world.directory / "cache"), "--state-dir", str(world.directory / "cache-state"))
+    with world.recipient(is_guarded=False) as recipient:
+        recipient.sync()
+        flip_cells(recipient)
+        before = in_force(recipient)
+        found = run("sync", *given, *places)
+        assert (found.code, "is damaged, so it is fetched again" in found.err) == (0, True), found
+        assert in_force(recipient) != before
+        flip_cells(recipient)
+        for file in world.release_files("*.snapshot.parquet"):
+            file.unlink()
+        lost = run("sync", *given, *places)
+        assert lost.code in (3, 4), lost
+
+
+def test_syncing_in_the_background_fetches_a_damaged_list_again(world: World, long_lists: None) -> None:
+    world.release([f"+62811{i:08}" for i in range(20_000)])
+    with world.recipient(is_guarded=False) as recipient:
+        recipient.sync()
+        flip_cells(recipient)
+        before = in_force(recipient)
+        # The next sync is an hour from here: nothing else would fetch it before.
+        with recipient.keep_synced(3600) as background:
+            background._turn()
+            assert in_force(recipient) != before
+            assert not recipient.status().damaged

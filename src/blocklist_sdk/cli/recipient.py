@@ -94,7 +94,8 @@ def sync(
     between syncs; after failures that time grows, to a day at most. Each sync writes one line.
 
     After that line, with the release in force, the list on this disk is looked after: what changed is made one with it,
-    and bytes that are due are read again. If the disk fails then, that is said, and the exit code is 74.
+    and bytes that are due are read again. If the disk fails then, that is said, and the exit code is 74. If a part of
+    the list is damaged, it is fetched again, and the exit code says how that went.
     """
     from blocklist_sdk.cli.watch import MetricsListener, sync_until_stopped
 
@@ -124,7 +125,9 @@ def sync(
         if accept is not None and int(accept.partition(":")[0].rpartition(".")[2]) != result.after:
             say(f"--accept {accept} was not used: the publisher offers release {_after(result)}, which is in force")
         if blocklist.upkeep().is_damaged:
-            say(f"{blocklist.feed}: a part of the list on this disk is damaged; the next sync fetches the list again")
+            # Perhaps nobody syncs before tomorrow.
+            say(f"{blocklist.feed}: a part of the list on this disk is damaged, so it is fetched again")
+            say(_sync_line(blocklist.feed, blocklist.sync(wait_s=wait)))
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 

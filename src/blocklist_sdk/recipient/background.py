@@ -140,7 +140,16 @@ class BackgroundSync:
             self.last_error = None
             self.last_success = times.now()
             self.next_attempt = self.last_success + self._every
-            run_logged(self._upkeep, self._stop.is_set)
+            found = run_logged(self._upkeep, self._stop.is_set)
+            if found is not None and found.is_damaged:
+                self._heal()
+
+    def _heal(self) -> None:
+        """Sync once more, since the list on the disk is damaged; at once, and not again if that is damaged as well."""
+        try:
+            self._sync(self._stop)
+        except BlocklistError as error:
+            self._failed(error)
 
     def _wait(self) -> bool:
         """Wait until the next attempt is due; False if it was stopped.

@@ -281,8 +281,7 @@ class Blocklist:
             StorageFailed: the local disk failed.
             InvalidInput: the state was written by a newer version of this library.
         """
-        self._internals.upkeep.wait()
-        return self._internals.upkeep.upkeep.run()
+        return self._internals.upkeep.finish()
 
     def dry_run(self, *, wait_s: float = 60.0, stop: "StopSignal | None" = None) -> Impact:
         """Say what a sync would change: fetch and verify the release, and put nothing in force.

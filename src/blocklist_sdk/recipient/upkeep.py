@@ -166,12 +166,14 @@ class UpkeepThread:
         self._lock = ForkSafeLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._found: UpkeepResult | None = None
 
     def begin(self, generation: Generation) -> None:
         """Start the thread if something is due, and it does not run."""
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
+            self._found = None
             try:
                 if not self.upkeep.is_due(generation):
                     return
@@ -189,21 +191,37 @@ class UpkeepThread:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
 
+    def finish(self) -> UpkeepResult:
+        """Wait for the thread, do what is due then, and return what both found.
+
+        Raises:
+            StorageFailed, InvalidInput: as for `Upkeep.run`.
+        """
+        self.wait()
+        found, self._found = self._found, None
+        done = self.upkeep.run()
+        if found is None:
+            return done
+        return replace(
+            done, is_folded=found.is_folded or done.is_folded, is_damaged=found.is_damaged or done.is_damaged
+        )
+
     def close(self) -> None:
         """Wait for the thread, but not for ever; then it is stopped, and ends after the step that it is at."""
         self.wait(_CLOSE_WAIT_S)
         self._stop.set()
 
     def _run(self) -> None:
-        run_logged(self.upkeep, lambda: self._stop.is_set() or not threading.main_thread().is_alive())
+        self._found = run_logged(self.upkeep, lambda: self._stop.is_set() or not threading.main_thread().is_alive())
 
 
-def run_logged(upkeep: Upkeep, is_stopped: Callable[[], bool]) -> None:
-    """Do what is due where nobody waits for it: an error is logged."""
+def run_logged(upkeep: Upkeep, is_stopped: Callable[[], bool]) -> UpkeepResult | None:
+    """Do what is due where nobody waits for it: an error is logged, and then there is no result."""
     try:
-        upkeep.run(is_stopped)
+        return upkeep.run(is_stopped)
     except BlocklistError as error:
         log.error("upkeep of feed %s failed: %s", upkeep.feed, error)
     except Exception as error:  # noqa: BLE001 -- whatever it is, the list answers as before
         with contextlib.suppress(Exception):
             log.error("upkeep of feed %s failed: %s", upkeep.feed, unexpected(error))
+    return None
