@@ -264,9 +264,11 @@ def test_everything_is_looked_at_once_a_day(
         ledger.keep_checkpoint(checkpoint)
     sink.held.pop(BASE)
     assert enforce(blocklist, sink, clock=lambda: now + DAY / 2).outcomes == {}
-    assert "missing" not in caplog.text
-    assert enforce(blocklist, sink, clock=lambda: now + DAY).outcomes == {"enforced": 1}
-    assert "1 change was missing" in caplog.text
+    assert "missed" not in caplog.text
+    result = enforce(blocklist, sink, clock=lambda: now + DAY)
+    assert result.outcomes == {"enforced": 1}
+    assert [warning.kind for warning in result.warnings] == ["missed"]
+    assert "found 1 change that earlier runs had missed" in caplog.text
     assert looked_at == [None, 0, 0, None]
     assert enforce(blocklist, sink, clock=lambda: now + DAY * 1.5).outcomes == {}
     assert looked_at[4:] == [0]

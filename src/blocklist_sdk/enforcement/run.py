@@ -130,6 +130,7 @@ def enforce(
         brake = _Brake(ledger, blocklist, accept=accept)
         planned: dict[Operation, int] | None = None
         is_partial, is_compared = not adopt, False
+        missed: tuple[SinkWarning, ...] = ()
         while True:
             target = _Target.now(blocklist, settings, clock())
             if is_lost:
@@ -153,10 +154,7 @@ def enforce(
                 break
             left = _keep_checkpoint(ledger, target, view, plan)
             if is_compared and len(plan):
-                log.warning(
-                    "once a day everything is compared: %s missing, beside those that were known, and made now",
-                    "1 change was" if len(plan) == 1 else f"{len(plan):,} changes were",
-                )
+                missed = (_missed(len(plan)),)
             if len(left) or view.checkpoint is None or not view.checkpoint.is_old(target.at):
                 break
             # Nobody waits any more, so there is time for all of it.
@@ -178,7 +176,13 @@ def enforce(
             not_accepted=brake.not_accepted,
             next_change=view.next_change,
             seconds=time.monotonic() - started,
-            warnings=(*_of_clock(blocklist, clock()), *binding.warnings, *brake.warnings, *delivery.warnings()),
+            warnings=(
+                *_of_clock(blocklist, clock()),
+                *binding.warnings,
+                *brake.warnings,
+                *missed,
+                *delivery.warnings(),
+            ),
         )
     if receipts is not None:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
@@ -231,6 +235,16 @@ def _dry_run(
         seconds=time.monotonic() - started,
         warnings=(*_of_clock(blocklist, at), *binding.warnings, *brake.warnings, *warnings_of(sink)),
     )
+
+
+def _missed(count: int) -> SinkWarning:
+    """That the daily comparison found changes; what a run looks at should have shown them before."""
+    message = (
+        f"the daily comparison of everything found {counted(count, 'change')} that earlier runs had missed, and made "
+        f"{'it' if count == 1 else 'them'}: report this"
+    )
+    log.error("%s", message)
+    return SinkWarning("missed", message)
 
 
 def _of_clock(blocklist: Blocklist, now: datetime) -> tuple[SinkWarning, ...]:

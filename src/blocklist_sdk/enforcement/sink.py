@@ -122,6 +122,7 @@ class SinkWarning:
             ``not asked``: a ledger begins, and the sink cannot say whether it holds something already.
             ``lost basis``: what the last run went by is lost, so more than usual may wait.
             ``clock``: this machine's clock is behind, so that what has ended may still be blocked.
+            ``missed``: the daily comparison found changes that earlier runs had missed, and made them.
         message: what is wrong and what to do; no personal data.
     """
 
@@ -134,6 +135,7 @@ class SinkWarning:
         "not asked",
         "lost basis",
         "clock",
+        "missed",
     ]
     message: str
 
