@@ -25,6 +25,8 @@ from blocklist_sdk.enforcement.plan import make_plan
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.numbers.operators import register_operators
 from blocklist_sdk.recipient.blocklist import internals_of
+from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.store import Store
 from support.ledgers import items_of, written
 from support.memory_sink import MemorySink
 from support.scale import Tally, scaled
@@ -247,6 +249,35 @@ def test_what_differs_across_a_fold_is_found_without_comparing_all_rows(
     enforce(blocklist, sink)
     assert looked_at == [None, 2]
     assert sink.numbers == {BASE + number for number in numbers[1:]}
+
+
+def test_what_differs_across_a_fold_that_a_release_overtook_is_found_without_comparing_all_rows(
+    world: World, blocklist: Blocklist, looked_at: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was enforced before the fold, or after."""
+    sink = MemorySink()
+    numbers = sorted(random.Random(1).sample(range(400_000), 2_003))
+    put(world, blocklist, listed(*numbers[:-3]))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(*numbers[1:-2]))
+    store, writing = internals_of(blocklist).store, Store._write_folded
+
+    def overtaken(self: Store, staging: Path, generation: Generation) -> Generation:
+        folded = writing(self, staging, generation)
+        enforce(blocklist, sink)
+        put(world, blocklist, listed(*numbers[2:-1]))
+        return folded
+
+    monkeypatch.setattr(Store, "_write_folded", overtaken)
+    opened = store.open()
+    assert opened is not None
+    assert store.fold(opened[0])
+    monkeypatch.delattr(run, "difference")
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(*numbers[3:]))
+    enforce(blocklist, sink)
+    assert looked_at == [None, 2, 2, 2]
+    assert sink.numbers == {BASE + number for number in numbers[3:]}
 
 
 def test_everything_is_looked_at_once_a_day(

@@ -82,14 +82,18 @@ class Upkeep:
         state = load_state(self.state_file)
         if generation.is_to_be_folded and not is_stopped():
             try:
-                if self.store.fold(generation):
-                    self._note_folded(generation)
+                replaced = self.store.fold(generation)
+                if replaced is not None:
+                    self._note_folded(replaced)
                     log.info("feed %s: the changes since the list was written whole are one with it now", self.feed)
                     return UpkeepResult(self.feed, is_folded=True)
             except Malformed as error:
                 log.error("feed %s: %s", self.feed, error)
+                # If a release came meanwhile, it has the same base: what is damaged is in force in any case.
+                in_force = self.store.open()
                 before = state.scrub or Scrub(begun_at=now)
-                self._note(before, replace(before, damaged=generation.name))
+                name = generation.name if in_force is None else in_force[0].name
+                self._note(before, replace(before, damaged=name))
                 return UpkeepResult(self.feed, is_damaged=True)
         before = state.scrub or Scrub(begun_at=now)
         after = read_pieces(generation, before, count=_due(generation, state), now=now, is_stopped=is_stopped)
@@ -124,12 +128,12 @@ class Upkeep:
 
         self._change(noted)
 
-    def _note_folded(self, generation: Generation) -> None:
+    def _note_folded(self, replaced: str) -> None:
         """Store that all was written anew just now; and which generation it is, if that is known by its name."""
         opened, now = self.store.open(), times.now()
 
         def noted(state: SyncState) -> SyncState:
-            if opened is not None and state.former_generation == generation.name:
+            if opened is not None and state.former_generation == replaced:
                 state = replace(state, former_generation=opened[0].name)
             return replace(state, scrub=Scrub(begun_at=now, whole_at=now))
 

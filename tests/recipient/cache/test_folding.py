@@ -5,7 +5,8 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def commit(store: Store, serial: int, *, hold: frozenset[ReleaseId] = frozenset(
     if before is not None and before[0].about.serial < serial:
         layers, changes = before[0].layers.applied(delta_between(before[0].rows, rows))
         listed = NextList(layers, before[0].tree.updated(layers, changes), changes)
-    about = About("id-all", serial, listed.tree.digest, len(rows), datetime(2026, 1, serial, tzinfo=UTC))
+    about = About(
+        "id-all", serial, listed.tree.digest, len(rows), datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=serial - 1)
+    )
     store.commit(listed, about, EXPIRES, signed=SIGNED, hold=hold)
 
 
@@ -89,43 +92,102 @@ def test_the_same_release_is_in_force_without_an_overlay(
     assert [in_force(store).about.serial, in_force(store).is_whole()] == [3, True]
 
 
-def test_a_release_that_came_meanwhile_stays_in_force(store: Store) -> None:
+def during_the_fold(monkeypatch: pytest.MonkeyPatch, happens: Callable[[Store], None]) -> None:
+    """Let something happen once a base is written, and before it is put in force."""
+    writing = Store._write_folded
+
+    def interrupted(self: Store, staging: Path, generation: Generation) -> Generation:
+        folded = writing(self, staging, generation)
+        with self.lock(0):  # which is free meanwhile
+            happens(self)
+        assert staging.is_dir()
+        return folded
+
+    monkeypatch.setattr(Store, "_write_folded", interrupted)
+
+
+def test_releases_that_came_meanwhile_are_put_on_the_new_base(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def happens(store: Store) -> None:
+        for serial in (3, 4, 5):
+            commit(store, serial)
+
     before = in_force(store)
-    commit(store, 3)
-    assert not store.fold(before)
-    assert in_force(store).about.serial == 3
+    during_the_fold(monkeypatch, happens)
+    replaced = store.fold(before)
+    after = in_force(store)
+    assert replaced is not None
+    assert replaced not in (before.name, after.name)
+    assert (after.about.serial, after.is_whole(), after.all_signed()) == (5, True, SIGNED)
+    assert not after.shares_base(before)
+    assert after.folded_from == before.layers.facts.base_id
+    # Entries 3 to 5 are gone since the fold began; the two before are in the base no more.
+    assert (len(after.layers.base), len(after.layers.overlay)) == (298, 3)
+    assert to_plain(after.rows) == to_plain(rows_of(5))
+    assert [after.blocks(LOW + i, 0) for i in range(7)] == [False] * 5 + [True] * 2
+    # The release before has the older base, as the copy that stays.
+    assert serials_of_changes(store, 4) == (True, [5])
+    assert not [name for name in names(store) if name.startswith(".")]
+    commit(store, 6)
+    assert serials_of_changes(store, 5) == (True, [6])
+    assert in_force(store).is_whole()
+
+
+def test_a_base_that_came_meanwhile_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def happens(store: Store) -> None:
+        rows = rows_of(3)
+        listed = NextList.of(rows)
+        about = About("id-all", 3, listed.tree.digest, len(rows), datetime(2026, 1, 3, tzinfo=UTC))
+        store.commit(listed, about, EXPIRES, signed=SIGNED)
+
+    during_the_fold(monkeypatch, happens)
+    assert store.fold(in_force(store)) is None
+    after = in_force(store)
+    assert (after.about.serial, len(after.layers.overlay), after.folded_from) == (3, 0, None)
     assert not [name for name in names(store) if name.startswith(".")]
 
 
-def test_a_sync_while_it_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock is free meanwhile, and the sync leaves what is being written alone."""
-    writing = Store._write_folded
+def test_so_much_came_meanwhile_that_a_base_would_have_to_be_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "OVERLAY_ROWS_MIN", 0)
+    monkeypatch.setattr("blocklist_sdk.recipient.cache.folding.OVERLAY_SHARE_MAX", 0.01)
 
-    def interrupted(self: Store, staging: Path, generation: Generation) -> None:
-        with store.lock(0):
-            commit(store, 3)
-        assert staging.is_dir()
-        writing(self, staging, generation)
+    def happens(store: Store) -> None:
+        for serial in (3, 4, 5):
+            commit(store, serial)
 
-    monkeypatch.setattr(Store, "_write_folded", interrupted)
-    assert not store.fold(in_force(store))
-    assert in_force(store).about.serial == 3
-    assert in_force(store).is_whole()
+    during_the_fold(monkeypatch, happens)
+    assert store.fold(in_force(store)) is None
+    assert (in_force(store).about.serial, in_force(store).is_whole()) == (5, True)
+
+
+def test_an_overlay_that_came_meanwhile_is_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def happens(store: Store) -> None:
+        opened = in_force(store)
+        layers, changes = opened.layers.applied(delta_between(opened.rows, rows_of(4)))
+        about = replace(opened.about, serial=4, digest="tree-" + "0" * 64, rows=len(layers))
+        # Its rows do not have this digest, as if a bit had been flipped.
+        store.commit(NextList(layers, opened.tree.updated(layers, changes), changes), about, EXPIRES, signed=SIGNED)
+
+    during_the_fold(monkeypatch, happens)
+    with pytest.raises(Malformed, match="is damaged"):
+        store.fold(in_force(store))
+    assert in_force(store).about.serial == 4
 
 
 def test_two_folds_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     before, second = in_force(store), []
     writing = Store._write_folded
 
-    def beside(self: Store, staging: Path, generation: Generation) -> None:
+    def beside(self: Store, staging: Path, generation: Generation) -> Generation:
         thread = threading.Thread(target=lambda: second.append(Store(store.directory).fold(before)))
         thread.start()
         thread.join()
-        writing(self, staging, generation)
+        return writing(self, staging, generation)
 
     monkeypatch.setattr(Store, "_write_folded", beside)
     assert store.fold(before)
-    assert second == [False]
+    assert second == [None]
     assert in_force(store).is_whole()
 
 
@@ -152,10 +214,15 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def test_killed_at_any_moment(store: Store) -> None:
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_killed_at_any_moment(store: Store, monkeypatch: pytest.MonkeyPatch, meanwhile: bool) -> None:
     """What is in force is whole, and the next release sweeps what was left."""
     serial, step = 2, 1
+    if meanwhile:
+        during_the_fold(monkeypatch, lambda store: commit(store, in_force(store).about.serial + 1))
     while killed_at(step, lambda: store.fold(in_force(store))):
+        if meanwhile:
+            serial = max(serial, min(in_force(store).about.serial, serial + 1))
         assert (in_force(store).about.serial, in_force(store).is_whole()) == (serial, True)
         if step % 5 == 0:
             serial += 1

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache import classify
+from blocklist_sdk.recipient.cache.folding import write_folded
 from blocklist_sdk.recipient.cache.generation import (
     About,
     Generation,
     NextList,
-    write_folded_generation,
     write_generation,
 )
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
@@ -131,7 +131,7 @@ def test_chains_of_small_lists(tmp_path_factory: pytest.TempPathFactory, data: s
         (directory / f"{i}-folded").mkdir()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(windows, "WINDOW_ROWS", 2)
-            write_folded_generation(directory / f"{i}-folded", opened)
+            write_folded(directory / f"{i}-folded", opened)
         folded = Generation.open(directory / f"{i}-folded")
         assert (folded.is_whole(), to_plain(folded.rows)) == (True, rows)
         if data.draw(st.booleans()):

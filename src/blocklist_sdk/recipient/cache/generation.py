@@ -36,7 +36,6 @@ from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
     ROWS,
-    BaseWriter,
     StoredList,
     link_files,
     open_list,
@@ -133,6 +132,7 @@ def write_generation(
     *,
     signed: Mapping[str, bytes] = MappingProxyType({}),
     before: "Generation | None" = None,
+    folded_from: str | None = None,
 ) -> None:
     """Write a generation into an empty directory, durably.
 
@@ -142,6 +142,7 @@ def write_generation(
         about: its release.
         signed: signed metadata that later proves that the release is the authority's, by file name.
         before: the generation in force.
+        folded_from: as in `Generation`; for a list with an overlay.
     """
     if listed.base is not None and not len(listed.layers.overlay):
         write_generation_again(directory, listed.base, about, signed)
@@ -166,7 +167,7 @@ def write_generation(
         flushed = fresh = [*OVERLAY_FILES, *changed]
     files |= {name: describe(directory / name) for name in fresh}
     pieces |= {name: piece_hashes(directory / name) for name in fresh if name not in {*_BY_TREE, *pieces}}
-    _write_documents(directory, about, files, pieces, signed, unflushed=flushed)
+    _write_documents(directory, about, files, pieces, signed, unflushed=flushed, folded_from=folded_from)
 
 
 def _moments(about: About) -> tuple[int, int]:
@@ -200,29 +201,6 @@ def write_base_generation(
     pieces |= {name: piece_hashes(directory / name) for name in files.keys() - pieces.keys() - _BY_TREE}
     _write_documents(directory, about, files, pieces, signed, unflushed=(), folded_from=folded_from)
     return Generation.open(directory)
-
-
-def write_folded_generation(directory: Path, generation: "Generation") -> None:
-    """Write the same release as a base of its own into an empty directory, durably; part by part.
-
-    Raises:
-        Malformed: the generation is damaged: its rows do not have the digest of the release.
-    """
-    from blocklist_sdk.release.windows import windows  # here, since look-ups do without it
-
-    layers, about = generation.layers, generation.about
-
-    def read(beside: Callable[[Rows], None]) -> None:
-        with BaseWriter(directory, len(layers)) as writer:
-            for part in windows(layers):
-                writer.add(part)
-            beside(writer.rows())
-            writer.finish()
-
-    signed, base_id = generation.all_signed(), layers.facts.base_id
-    folded = write_base_generation(directory, about, read, signed=signed, folded_from=base_id)
-    if not folded.is_piece_whole(0):
-        raise Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")
 
 
 def write_generation_again(
@@ -324,8 +302,8 @@ class Generation:
         about: the release.
         files: length and ends of each file, by name.
         pieces_of_files: SHA-256 of each piece of the files that have such hashes, by name.
-        folded_from: the id of the base that was folded into this one, with the overlay of the same release, which was
-            whole then; None if the base came from a snapshot, or another release has come since.
+        folded_from: the id of the base that the same release had here before a fold, with an overlay that was whole
+            then; None if the base came from a snapshot, or another release has come since the fold.
         is_of_earlier_format: whether an earlier version wrote it, without a tree; the next release is a base.
         bytes: its size on disk, with the files that it shares with others.
         answers: answers for most numbers without reading their rows.

@@ -40,12 +40,12 @@ from blocklist_sdk.disk import (
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.modes import PRIVATE, SHARED, Access
+from blocklist_sdk.recipient.cache.folding import write_folded, write_on_folded
 from blocklist_sdk.recipient.cache.generation import (
     About,
     Generation,
     NextList,
     release_in,
-    write_folded_generation,
     write_generation,
     write_generation_again,
 )
@@ -290,22 +290,23 @@ class Store:
             hold=hold,
         )
 
-    def fold(self, generation: Generation, *, wait_s: float = 60.0) -> bool:
+    def fold(self, generation: Generation, *, wait_s: float = 60.0) -> str | None:
         """Make a base of a generation and its overlay, and put it in force in its place, as the same release.
 
-        It is written without the lock, which is held for the switch only. Readers and syncs go on meanwhile; if the
-        generation is no longer in force at the end, or another process folds, nothing is changed. Whenever the process
-        is killed, what was in force still is.
+        It is written without the lock, which is held for the switch only. Readers and syncs go on meanwhile. If a later
+        release with the same old base is in force at the end, it is put on the new base. If what is in force has
+        another base, or another process folds, nothing is changed. Whenever the process is killed, what was in force
+        still is.
 
         Args:
             generation: the one in force.
             wait_s: how long to wait for the lock.
 
         Returns:
-            Whether it was put in force.
+            The name of the generation whose place was taken; None if nothing was changed.
 
         Raises:
-            Malformed: the generation is damaged.
+            Malformed: the generation, or what came meanwhile, is damaged.
         """
         with storage(self._generations):
             free = shutil.disk_usage(self._generations).free
@@ -316,14 +317,14 @@ class Store:
                 _FOLD_ROOM * generation.bytes / 1e6,
                 free / 1e6,
             )
-            return False
+            return None
         try:
             with self._fold_lock(), storage(self._generations), self._staged(_FOLDED_PREFIX) as staging:
-                self._write_folded(staging, generation)
-                return self._switch_to_folded(staging, generation, wait_s)
+                folded = self._write_folded(staging, generation)
+                return self._switch_to_folded(folded, generation, wait_s)
         except Locked as error:
             log.info("%s was not folded: %s", generation.directory, error)
-            return False
+            return None
 
     def _fold_lock(self) -> contextlib.AbstractContextManager[None]:
         return file_lock(self.directory / "fold.lock", wait_s=0, busy=f"another process folds {self.directory}")
@@ -336,22 +337,29 @@ class Store:
                 for path in left:
                     shutil.rmtree(path, ignore_errors=True)
 
-    def _write_folded(self, staging: Path, generation: Generation) -> None:
-        write_folded_generation(staging, generation)
+    def _write_folded(self, staging: Path, generation: Generation) -> Generation:
+        folded = write_folded(staging, generation)
         self.access.give_all(staging)
+        return folded
 
-    def _switch_to_folded(self, staging: Path, generation: Generation, wait_s: float) -> bool:
-        name = _name_for(generation.about)
-        with self.lock(wait_s):
-            current = self.current()
-            if current is None or current.generation != generation.name or current.expires is None:
-                return False
+    def _switch_to_folded(self, folded: Generation, generation: Generation, wait_s: float) -> str | None:
+        with self.lock(wait_s), contextlib.ExitStack() as stack:
+            current, opened = self.current(), self.open()
+            if current is None or current.expires is None or opened is None or opened[0].name != current.generation:
+                return None
+            in_force, staging = opened[0], folded.directory
+            if in_force.name != generation.name:
+                staging = stack.enter_context(self._staged(_FOLDED_PREFIX))
+                if not write_on_folded(staging, folded, generation.layers, in_force):
+                    return None
+                self.access.give_all(staging)
+            name = _name_for(in_force.about)
             os.replace(staging, self._generations / name)
             sync_directory(self._generations)
             self.switch(name, current.expires)
-        # The copy with the overlay stays until the next release, for readers that have it open: it has the same base
-        # as the release before, so it takes no more room.
-        return True
+        # The copy with the older base stays until the next release, for readers that have it open, and for those who
+        # compare it with the release before: both have that base, so it takes no more room.
+        return in_force.name
 
     def switch(self, generation: str, expires: datetime) -> None:
         """Put a generation in force, with the expiry of its newest signatures."""
