@@ -1,8 +1,7 @@
-"""Draw ``docs/reference/benchmarks.png``: ``python -m benchmarks.picture RESULTS.json PNG [--by-size CHANGES.json]``.
+"""Draw a picture for the docs from results: ``python -m benchmarks.picture RESULTS.json PNG``.
 
-The first part, from the results of `benchmarks`, has one bar for each comparison: how many times as much the other way
-takes. The second, from those of `benchmarks.changes`, has the cost of each thing against the length of the list. All
-axes are logarithmic.
+From the results of `benchmarks` it has one bar for each comparison: how many times as much the other way takes. From
+those of `benchmarks.changes` it has the cost of each thing against the length of the list. All axes are logarithmic.
 """
 
 import argparse
@@ -93,21 +92,15 @@ def line(document: dict[str, Any], whose: str, name: str) -> tuple[list[int], li
     return lengths, [found[rows] for rows in lengths]
 
 
-def draw(document: dict[str, Any], path: Path, *, by_size: dict[str, Any] | None = None) -> None:
-    """Write the picture.
-
-    Args:
-        document: the results of `benchmarks`.
-        path: where to.
-        by_size: the results of `benchmarks.changes`; None for the first part only.
-    """
-    bars = drawn(document)[::-1]
-    heights = [0.62 * len(bars) + 1.6, *([9.0] if by_size else [])]
-    figure = plt.figure(figsize=(11, sum(heights)), layout="constrained")
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_bars(parts[0].subplots(), bars, document)
-    if by_size:
-        _draw_lines(parts[1], by_size)
+def draw(document: dict[str, Any], path: Path) -> None:
+    """Write the picture of some results."""
+    is_by_length = "samples" in document
+    bars = [] if is_by_length else drawn(document)[::-1]
+    figure = plt.figure(figsize=(11, 9.0 if is_by_length else 0.62 * len(bars) + 1.6), layout="constrained")
+    if is_by_length:
+        _draw_lines(figure, document)
+    else:
+        _draw_bars(figure.subplots(), bars, document)
     figure.savefig(path, dpi=110)
 
 
@@ -126,13 +119,13 @@ def _draw_bars(axes: Any, bars: list[dict[str, Any]], document: dict[str, Any]) 
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_lines(part: Any, document: dict[str, Any]) -> None:
-    part.suptitle(
-        f"Cost against length; generated lists; medians of {document['rounds']} rounds; {_machine(document)}",
+def _draw_lines(figure: Any, document: dict[str, Any]) -> None:
+    figure.suptitle(
+        f"Cost against length; generated lists; {_machine(document)}",
         fontsize=9,
     )
     lengths = sorted(map(int, document["samples"]))
-    for axes, (title, unit, sides) in zip(part.subplots(2, 2).flat, PANELS, strict=True):
+    for axes, (title, unit, sides) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         for label, whose, name, (color, form) in sides:
             rows, values = line(document, whose, name)
             if rows:
@@ -163,10 +156,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.picture", description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("picture", type=Path)
-    parser.add_argument("--by-size", type=Path, metavar="FILE", help="results of benchmarks.changes: the second part")
     arguments = parser.parse_args()
-    draw(
-        json.loads(arguments.results.read_text(encoding="utf-8")),
-        arguments.picture,
-        by_size=json.loads(arguments.by_size.read_text(encoding="utf-8")) if arguments.by_size else None,
-    )
+    draw(json.loads(arguments.results.read_text(encoding="utf-8")), arguments.picture)
