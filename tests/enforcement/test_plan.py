@@ -11,10 +11,11 @@ from blocklist_sdk.enforcement import Outcome
 from blocklist_sdk.enforcement import ledger as ledgers
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode
+from blocklist_sdk.enforcement.ledger_state import Effects, ItemStatus, LedgerState, OutcomeCode, patched
 from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
 from blocklist_sdk.enforcement.sink import OUTCOME_KINDS
 from blocklist_sdk.release.rows import FOREVER_MS
+from blocklist_sdk.testing import make_items
 from support.scale import scaled
 
 NOW = datetime(2026, 10, 5, tzinfo=UTC)
@@ -111,3 +112,14 @@ def test_every_outcome_of_a_sink_has_a_code_and_every_code_a_meaning() -> None:
         OutcomeCode.IN_DOUBT,
     }
     assert (OutcomeCode.GIVEN_UP.kind, OutcomeCode.IN_DOUBT.kind) == ("failed", None)
+
+
+def test_a_first_run_copies_nothing_of_a_long_list() -> None:
+    """What is to be blocked, what is written down, and the next base are the same columns."""
+    items = make_items(range(6_281_255_500_000, 6_281_255_500_100))
+    plan = make_plan(LedgerState.empty(), items)
+    assert plan.block is items
+    there = np.ones(len(items), np.bool_)
+    state = patched(LedgerState.empty(), [Effects(items, np.zeros(len(items), np.uint8), there)])
+    assert state.patch is items
+    assert state.whole().items is items

@@ -187,6 +187,10 @@ class Items:
             lifted_entries=_taken(self.lifted_entries, positions),
         )
 
+    def where(self, is_wanted: Bools) -> "Items":
+        """Those of the items that are wanted; of a long list that is wanted whole, nothing is copied."""
+        return self if bool(is_wanted.all()) else self.take(np.flatnonzero(is_wanted))
+
     def entries(self, index: int) -> tuple[int, ...]:
         """The ids of the entries behind an item; empty if an override alone blocks it."""
         entry = int(self.entry[index])

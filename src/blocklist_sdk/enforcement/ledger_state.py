@@ -157,6 +157,8 @@ class LedgerState:
         """The same state with base and patch as one base."""
         if not len(self.changed):
             return self
+        if not len(self.items):
+            return LedgerState.of(self.patch, self.patch_status)
         kept = np.delete(np.arange(len(self.items)), self.superseded())
         items = Items.concatenated([self.items.take(kept), self.patch])
         order = np.argsort(items.number, kind="stable")
@@ -191,17 +193,22 @@ class Effects:
     @classmethod
     def of(cls, record: LedgerRecord) -> Self:
         """What one batch changed, in its order."""
-        changed, is_there = _effect_of(record)
-        return cls(_items_after(record).take(changed), _status_of(record)[changed], is_there[changed])
+        is_changed, is_there = _effect_of(record)
+        return cls(_items_after(record).where(is_changed), _status_of(record)[is_changed], is_there[is_changed])
 
     @classmethod
     def latest(cls, parts: Sequence["Effects"]) -> "Effects":
         """What all of some parts changed, by number; of several changes of one number, the last one counts."""
         if not parts:
             return Effects(Items.empty(), np.empty(0, np.uint8), np.empty(0, np.bool_))
-        if len(parts) == 1 and bool((parts[0].items.number[1:] > parts[0].items.number[:-1]).all()):
+        if len(parts) == 1 and _ascends(parts[0].items):
             return parts[0]
         items = Items.concatenated([part.items for part in parts])
+        if _ascends(items):  # as after a first run, which may be about a hundred million
+            status, is_there = (
+                np.concatenate([getattr(part, name) for part in parts]) for name in ("status", "is_there")
+            )
+            return Effects(items, status, is_there)
         order = np.argsort(items.number, kind="stable")
         ordered = items.number[order]
         is_last = np.ones(len(order), np.bool_)
@@ -214,17 +221,22 @@ class Effects:
 def patched(base: LedgerState, parts: Sequence[Effects]) -> LedgerState:
     """A state that is all base, after some changes."""
     changes = Effects.latest(parts)
-    there = np.flatnonzero(changes.is_there)
-    return LedgerState(base.items, base.status, changes.items.number, changes.items.take(there), changes.status[there])
+    there = changes.is_there
+    return LedgerState(base.items, base.status, changes.items.number, changes.items.where(there), changes.status[there])
 
 
-def _effect_of(record: LedgerRecord) -> tuple[Positions, Bools]:
-    """Positions of the changes that had an effect, and for each position whether the sink may hold the item now."""
+def _ascends(items: Items) -> bool:
+    return bool((items.number[1:] > items.number[:-1]).all())
+
+
+def _effect_of(record: LedgerRecord) -> tuple[Bools, Bools]:
+    """Which of the changes had an effect, and for each of them whether the sink may hold the item now."""
     if record.batch.operation != "unblock":
         # What failed may have been done anyway, or in part.
-        return np.arange(len(record.outcome)), np.ones(len(record.outcome), np.bool_)
+        all_of_them = np.ones(len(record.outcome), np.bool_)
+        return all_of_them, all_of_them
     # An unblock that was refused has changed nothing. One that failed or is in doubt may have been done or not.
-    return np.flatnonzero(~is_any_of(record.outcome, OutcomeCode.REFUSED)), ~is_any_of(record.outcome, *_LIFTED)
+    return ~is_any_of(record.outcome, OutcomeCode.REFUSED), ~is_any_of(record.outcome, *_LIFTED)
 
 
 def _items_after(record: LedgerRecord) -> Items:

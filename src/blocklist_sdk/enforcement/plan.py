@@ -147,11 +147,11 @@ def _plan(
     again = is_any_of(status, ItemStatus.IN_DOUBT) | (is_aside & shrinks)
     anew = is_aside & ~shrinks
     return EnforcementPlan(
-        unblock=sink_items.take(np.flatnonzero(is_gone)),
-        lift=items.take(np.flatnonzero(lift)),
-        again=items.take(np.flatnonzero(again)),
-        change=items.take(np.flatnonzero(~(lift | again | anew))),
-        block=Items.merged(items.take(np.flatnonzero(anew)), target_items.take(np.flatnonzero(is_new))),
+        unblock=sink_items.where(is_gone),
+        lift=items.where(lift),
+        again=items.where(again),
+        change=items.where(~(lift | again | anew)),
+        block=Items.merged(items.where(anew), target_items.where(is_new)),
     )
 
 
@@ -200,6 +200,8 @@ def matched(sink_items: Items, target_items: Items) -> tuple[Positions, Position
     if len(sink_items) == len(target_items) and np.array_equal(sink_items.number, target_items.number):
         positions = np.arange(len(sink_items))
         return positions, positions
+    if not len(sink_items) or not len(target_items):
+        return _NOWHERE, _NOWHERE
     number = np.concatenate((sink_items.number, target_items.number))
     # Two sorted runs: numpy's stable sort merges them in one pass, the sink's items before target items.
     order = np.argsort(number, kind="stable")
