@@ -230,7 +230,7 @@ def test_a_feed_without_ids_left_is_named_as_that() -> None:
     first = plan(None, with_entries([(6281100, ENTRY_MAX)]))
     assert first.last_entry == ENTRY_MAX
     assert plan(first, with_entries([(6281100, ENTRY_MAX)])).last_entry == ENTRY_MAX
-    with pytest.raises(InvalidInput, match=r"no entry ids left.*list new numbers on another feed"):
+    with pytest.raises(InvalidInput, match=r"no entry ids left.*List new numbers on another feed"):
         plan(first, with_entries([(6281100, ENTRY_MAX), (6281101, NO_ENTRY)]))
 
 

@@ -131,7 +131,8 @@ def check_ids_left(highest: int) -> None:
     if highest > ENTRY_MAX:
         raise InvalidInput(
             f"this feed has no entry ids left for new entries: the highest is {ENTRY_MAX}, and a list gave out one "
-            "near it. Nothing was published. What is listed can be changed and removed; list new numbers on another feed"
+            "near it. Nothing was published. What is listed can be changed and removed. List new numbers on another "
+            "feed"
         )
 
 
