@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from blocklist_sdk import enforcement, exchange, mirror, publisher, records
 from blocklist_sdk.demo import story
-from blocklist_sdk.recipient import ScreeningResult
+from blocklist_sdk.recipient import ExportResult, ScreeningResult
 from blocklist_sdk.recipient.offered import OfferedFeed
 from blocklist_sdk.release.audit import SeenAuditHead
 
@@ -181,6 +181,10 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     ],
     "trust replace": [record(records.RootReplacement)],
     "screen": [record(ScreeningResult, feed=str, output=str, rejects=_REJECTS)],
+    "export": [
+        record(ExportResult, output=str),
+        object_of(feed=str, output=str, output_format=Literal["csv", "jsonl", "parquet"], rows=int),
+    ],
     "changes": [
         record(
             records.Entry,

@@ -25,10 +25,10 @@ PUBLIC = {
         normalize operator_of
     """,
     "blocklist_sdk.recipient": """
-        ArrowArray ArrowColumn ArrowStream ArrowTable AsyncOverrides BackgroundSync Changes ImportResult OUTCOMES
-        Overrides
-        Reason Screening ScreeningResult StopSignal SyncOutcome SyncStopped Tally TransportSettings instrument
-        screen_file write_metrics
+        ArrowArray ArrowColumn ArrowStream ArrowTable AsyncOverrides BackgroundSync Changes ExportFormat ExportResult
+        ImportResult OUTCOMES Overrides
+        Reason Screening ScreeningResult StopSignal SyncOutcome SyncStopped Tally TransportSettings export_file
+        instrument screen_file write_metrics
     """,
     "blocklist_sdk.numbers": """
         Form FormDecision NumberRange OperatorResolver brand_of check_e164 decide_form format_e164 normalize

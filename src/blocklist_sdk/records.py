@@ -13,6 +13,12 @@ Reason = Literal[
 SCOPES: tuple[Scope, ...] = ("data", "messaging", "sms", "voice")
 """Every scope, in the order in which the wire format joins them."""
 
+ENTRY_MAX: int = 2**53 - 1
+"""The highest entry id: every reader of JSON agrees on integers up to it (RFC 8259, section 6), JavaScript as well.
+
+Ids only rise: a typing error near the end of 64 bits would leave no ids for later entries of the feed.
+"""
+
 
 class _MomentAsText:
     """Has pydantic, and so FastAPI, write a moment as `--json` does: text, UTC, whole seconds."""

@@ -335,7 +335,7 @@ def _until(probe: _Probe) -> None:
 
 
 def _big_numbers(probe: _Probe) -> None:
-    items: list[int | Item] = [_SHORTEST, Item(_LONGEST - 10, last=_LONGEST - 1, entries=(2**53 + 1,)), _LONGEST]
+    items: list[int | Item] = [_SHORTEST, Item(_LONGEST - 10, last=_LONGEST - 1, entries=(2**53 - 1,)), _LONGEST]
     with probe.opened() as sink:
         probe.apply(sink, "block", items)
         probe.expect(sink, items)

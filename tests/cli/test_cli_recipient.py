@@ -363,7 +363,9 @@ def test_an_export_has_the_format_that_its_file_is_named_for(synced: dict[str, s
     ):
         assert run("export", "-o", tmp_path / name, env=synced).code == 0
         assert (tmp_path / name).read_bytes().startswith(begins), name
-    assert_fails(run("export", "-o", tmp_path / "l.xlsx", env=synced), 2, "csv, jsonl or parquet")
+    assert_fails(
+        run("export", "-o", tmp_path / "l.xlsx", env=synced), 2, "csv, jsonl, parquet, txt", "named as something else"
+    )
     assert_fails(run("export", "-o", tmp_path / "m.parquet", "--format", "csv", env=synced), 2, "contradict")
     assert not {*tmp_path.glob("l.xlsx"), *tmp_path.glob("m.*")}
 

@@ -173,6 +173,8 @@ def receiving(world: World) -> None:
     recipient("trust", "replace", "--fingerprint", fingerprint, "--dry-run")
     (folder / "users.csv").write_text(f"number,name\n{LISTED},x\n{LISTED}\n")
     recipient("screen", folder / "users.csv", "-o", folder / "screened.csv", "--max-rejects", "1")
+    recipient("export", "-o", folder / "whole.csv")
+    recipient("export", "--format", "txt", "-o", folder / "numbers.txt")
     sink = ("--sink", f"file:{folder / 'drop'}", "--name", "hlr")
     recipient("enforce", *sink, "--dry-run")
     recipient("enforce", *sink)

@@ -131,9 +131,9 @@ class CannotEnd(MemorySink):
         return Outcome("refused", "no ends here") if change.until else super().do(change)
 
 
-class FloatingPoint(MemorySink):
+class NarrowColumn(MemorySink):
     def do(self, change: SinkChange) -> Outcome:
-        assert all(int(float(entry)) == entry for entry in change.entries), "an id is another as a float"
+        assert all(entry < 1 << 31 for entry in change.entries), "an id does not fit in 32 bits"
         return super().do(change)
 
 
@@ -201,7 +201,7 @@ BROKEN = {
     SingleNumbersOnly: "ranges",
     VoiceOnly: "scopes",
     CannotEnd: "until",
-    FloatingPoint: "big numbers",
+    NarrowColumn: "big numbers",
     WantsEntries: "own decisions",
     AsciiOnly: "categories",
     AThousandAtMost: "many",

@@ -269,7 +269,7 @@ BAD: dict[str, tuple[Use, str]] = {
     "an ID": (lambda x: x.get_report(0), "report"),
     "an ID that is a text": (lambda x: x.get_case("../numbers/1"), "case"),
     "an ID that is truth": (lambda x: x.get_case(True), "case"),
-    "a large ID": (lambda x: x.start_verification(1 << 63), "case"),
+    "a large ID": (lambda x: x.start_verification(1 << 53), "case"),
     "a state": (lambda x: x.cases(state="closed"), "closed"),
     "an appeal's state": (lambda x: x.appeals(state="closed"), "closed"),
     "a kind": (lambda x: x.decide(1, "ban", reason="x"), "kind"),

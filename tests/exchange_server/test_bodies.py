@@ -164,11 +164,11 @@ LONGEST = {
 }
 LONGEST_RECEIPT = {
     "feed": "a" * 64,
-    "serial": (1 << 63) - 1,
-    "entry": (1 << 63) - 1,
+    "serial": (1 << 53) - 1,
+    "entry": (1 << 53) - 1,
     "outcome": "already-inactive",
     "at": "2026-11-01T10:00:00.000000+00:00",
-    "era": (1 << 63) - 1,
+    "era": (1 << 53) - 1,
     "detail": "\N{PILE OF POO}" * 1000,
 }
 

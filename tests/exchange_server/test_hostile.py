@@ -149,7 +149,7 @@ def test_odd_paths_and_queries_are_no_faults(lite: Talk) -> None:
         answer = lite.get(None, f"/v1/numbers/{number}")
         refused(answer, 422, "invalid")
     refused(lite.get(None, "/v1/numbers/" + "9" * 65), 422)
-    for identity in ("0", "-1", str(1 << 63), "9" * 400, "x", "1.5", "%00", "٣"):
+    for identity in ("0", "-1", str(1 << 53), str(1 << 63), "9" * 400, "x", "1.5", "%00", "٣"):
         for path in ("/v1/cases/{}", "/v1/reports/{}", "/v1/evidence/{}", "/v1/appeals/{}", "/v1/cases/{}/history"):
             answer = lite.get("anna", path.format(identity))
             refused(answer, 404 if answer.status_code == 404 else 422)
@@ -157,7 +157,7 @@ def test_odd_paths_and_queries_are_no_faults(lite: Talk) -> None:
         refused(lite.get("anna", f"/v1/cases?{query}"), 422)
     for query in ("since=x", "since=0001-01-01T00:00:00%2B14:00", "since=9999-12-31T23:59:59-14:00", "number=x"):
         refused(lite.get("web", f"/v1/reports?{query}"), 422)
-    for query in ("feed=X", "feed=%00", "entry=0", f"entry={1 << 63}"):
+    for query in ("feed=X", "feed=%00", "entry=0", f"entry={1 << 53}"):
         refused(lite.get("anna", f"/v1/receipts?{query}"), 422)
     for month in ("2026-13", "2026-1", "1999-01", "x", "2026-11-01", "%00"):
         refused(lite.get("anna", f"/v1/statistics/{month}"), 422)

@@ -219,7 +219,15 @@ def test_batches_that_come_at_once_count_once(talk: Talk) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("serial", 0), ("serial", 1 << 63), ("entry", -1), ("entry", "1e3"), ("outcome", "blocked"), ("at", "yesterday")],
+    [
+        ("serial", 0),
+        ("serial", 1 << 53),
+        ("entry", 1 << 53),
+        ("entry", -1),
+        ("entry", "1e3"),
+        ("outcome", "blocked"),
+        ("at", "yesterday"),
+    ],
     ids=str,
 )
 def test_receipts_that_cannot_be_read_are_refused(lite: Talk, field: str, value: Any) -> None:

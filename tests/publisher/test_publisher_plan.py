@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from blocklist_sdk import Publisher
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows, NextRelease, plan_release
+from blocklist_sdk.publisher.next_release import (
+    NO_ENTRY,
+    NOT_GIVEN_MS,
+    EntryDefaults,
+    ListRows,
+    NextRelease,
+    plan_release,
+)
+from blocklist_sdk.records import ENTRY_MAX
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
@@ -216,6 +224,14 @@ def test_entry_ids_that_contradict_the_past_are_refused(pairs: list[tuple[int, i
     first = plan(None, with_entries([(6281100, 7)]))
     with pytest.raises(InvalidInput, match=message):
         plan(first, with_entries(pairs))
+
+
+def test_a_feed_without_ids_left_is_named_as_that() -> None:
+    first = plan(None, with_entries([(6281100, ENTRY_MAX)]))
+    assert first.last_entry == ENTRY_MAX
+    assert plan(first, with_entries([(6281100, ENTRY_MAX)])).last_entry == ENTRY_MAX
+    with pytest.raises(InvalidInput, match=r"no entry ids left.*List new numbers on another feed"):
+        plan(first, with_entries([(6281100, ENTRY_MAX), (6281101, NO_ENTRY)]))
 
 
 def test_a_row_without_an_id_is_the_entry_that_it_matches_or_a_new_one(tmp_path: Path) -> None:

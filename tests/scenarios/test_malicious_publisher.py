@@ -16,6 +16,7 @@ import pytest
 from tuf.api.metadata import DelegatedRole, Delegations, TargetFile
 
 from blocklist_sdk import Blocklists, InvalidInput, Malformed, SyncResult
+from blocklist_sdk.records import ENTRY_MAX
 from blocklist_sdk.release.arrow import SCHEMA, from_table, to_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import DELTA_SCHEMA, read_snapshot, write_delta, write_snapshot
@@ -153,6 +154,26 @@ def test_an_entry_above_the_highest_that_was_given_out(world: World, thief: Thie
     rows = thief.rows()
     thief.release(rows, last_entry=int(rows.entry.max()) - 1)
     refused(recipient, Malformed, "above last_entry")
+
+
+def test_an_entry_that_not_every_reader_of_json_agrees_on(world: World, thief: Thief) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    rows = thief.rows()
+    entry = rows.entry.copy()
+    entry[3] = ENTRY_MAX + 1
+    thief.release(replace(rows, entry=entry), last_entry=ENTRY_MAX)
+    refused(recipient, Malformed, "an entry id above 9,007,199,254,740,991")
+
+
+def test_the_highest_entry_that_there_may_be(world: World, thief: Thief) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    rows = thief.rows()
+    entry = rows.entry.copy()
+    entry[3] = ENTRY_MAX
+    thief.release(replace(rows, entry=entry))
+    assert recipient.sync().after == 2
 
 
 def test_an_end_that_is_written_out(world: World, thief: Thief) -> None:

@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/background": _GROUND
     | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes", "recipient/upkeep"},
     "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release", "settings"},
+    "recipient/exports": _GROUND | {"numbers", "recipient", "recipient/rules", "release"},
     # The publisher's wing
     "publisher": _GROUND | {"net", "numbers", "release"},
     "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
@@ -101,7 +102,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exchange_server/exchange",
     }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
-    | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
+    | {"recipient/changes", "recipient/exports", "recipient/guard", "recipient/metrics", "recipient/screening"}
+    | {"recipient/sync"}
     | {"recipient/sync_outcomes", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""

@@ -85,7 +85,11 @@ EXAMPLES: Final = {
         "blocklist screen users.csv -o screened.csv --column phone",
         "blocklist screen users.parquet -o hits.parquet --only-hits",
     ),
-    "export": ("blocklist export --format csv > list.csv",),
+    "export": (
+        "blocklist export --format csv > list.csv",
+        "blocklist export --format prefixes --scope voice -o blocked.csv",
+        "blocklist export --format ios --scope voice -o blocked.i64",
+    ),
     "changes": ("blocklist changes --since 41 --json",),
     "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),
     "override allow": (

@@ -1,25 +1,55 @@
-"""``blocklist export``: the whole list, for other tools."""
+"""``blocklist export``: the whole list, or the numbers that block now, for other tools."""
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, get_args
 
 import typer
 
-from blocklist_sdk.cli.output import say
+from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.records import Scope
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted, displayable, is_displayable, spreadsheet_cell
 
-Format = Literal["csv", "jsonl", "parquet"]
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.blocklist import Blocklist
+    from blocklist_sdk.recipient.exports.result import ExportResult
 
-_ENDINGS: Final[dict[str, Format]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-"""The formats by what a file's name ends with."""
+WholeFormat = Literal["csv", "jsonl", "parquet"]
+"""Formats with every entry as it was released, and all that is known about it."""
 
-_NEVER: Final = frozenset({".gz", ".zip", ".xls", ".xlsx", ".ods", ".json", ".pdf"})
-"""Endings of formats that no export has: a file of that name would not open."""
+PlainFormat = Literal["txt", "prefixes", "ios", "fritzbox", "misp"]
+"""Formats with the numbers that block now."""
+
+Format = Literal["csv", "jsonl", "parquet", "txt", "prefixes", "ios", "fritzbox", "misp"]
+
+_NAMES: Final = "csv, jsonl, parquet, txt, prefixes, ios, fritzbox or misp"
+
+_BY_ENDING: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+"""The format of a file by what its name ends with, if no other is given."""
+
+_ENDINGS: Final[dict[str, tuple[Format, ...]]] = {
+    ".csv": ("csv", "prefixes"),
+    ".jsonl": ("jsonl",),
+    ".ndjson": ("jsonl",),
+    ".parquet": ("parquet",),
+    ".txt": ("csv", "txt", "prefixes"),
+    ".xml": ("fritzbox",),
+    ".json": ("misp",),
+    **dict.fromkeys((".gz", ".zip", ".xls", ".xlsx", ".ods", ".pdf"), ()),
+}
+"""Which formats a file may have by what its name ends with; with other endings any. Under a wrong one it would not
+open."""
 
 _ROWS_PER_BATCH = 1 << 16
 """The text of a list of ten million rows would not fit into memory at once."""
@@ -35,41 +65,128 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="csv, jsonl or parquet, each with a snapshot's columns; by default as the name of FILE says, or else "
-            "csv.",
+            help="The whole list, with a snapshot's columns: csv, jsonl or parquet; or the numbers that block now: "
+            "txt, prefixes, ios, fritzbox or misp. By default as the name of FILE says, or else csv.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The file to write; - or none is standard output."),
     ] = None,
+    scope: Annotated[
+        Scope | None,
+        typer.Option(
+            metavar="SCOPE",
+            help="Only what blocks in one scope: voice, sms, data or messaging. Not for the whole list.",
+        ),
+    ] = None,
+    max_expanded: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="NUMBERS",
+            help="How many numbers of ranges may be written one by one; by default 1,000,000. Not for the whole list, "
+            "nor for prefixes.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write the whole list as CSV, JSON lines or Parquet; does not use the network.
+    """Write the whole list, or the numbers that block now; does not use the network.
 
-    Numbers are E.164 digits without a plus; times are UTC. The file appears only when it is complete.
+    In csv, jsonl and parquet, every entry is as it was released: numbers are E.164 digits without a plus, times are
+    UTC. The other formats have the numbers for which `check` says that they are blocked at this moment: overrides and
+    protected numbers count. What such a format cannot say is said on standard error. The file appears only when it is
+    complete.
     """
     output = None if str(output) == "-" else output
-    if format_ == "parquet" and output is None:
-        raise InvalidInput("Parquet cannot go to standard output: give a file with -o FILE")
-    its_access = settings.access().to_be_read()
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
         form = _format_of(output, format_)
-        table = blocklist.to_arrow()
-        if output is None:
-            write_table(table, form, sys.stdout.buffer)
-            return
-        with replaced(output, its_access) as temporary:
-            if form == "parquet":
-                from blocklist_sdk.release.arrow import from_table
-                from blocklist_sdk.release.files import write_snapshot
+        _check(form, output, scope=scope, max_expanded=max_expanded, as_json=as_json)
+        if form in get_args(WholeFormat):
+            _write_whole(blocklist, settings, form, output, as_json=as_json)
+        else:
+            _write_plain(blocklist, settings, form, output, scope=scope, max_expanded=max_expanded, as_json=as_json)
 
-                write_snapshot(from_table(table), temporary)
-            else:
-                with temporary.open("wb") as file:
-                    write_table(table, form, file)
+
+def _check(form: Format, output: Path | None, *, scope: Scope | None, max_expanded: int | None, as_json: bool) -> None:
+    """Check that the options go together.
+
+    Raises:
+        InvalidInput: they do not.
+    """
+    if output is None and form in ("parquet", "ios"):
+        raise InvalidInput(f"the format {form} cannot go to standard output: give a file with -o FILE")
+    if output is None and as_json:
+        raise InvalidInput("--json and the list would both go to standard output: give a file with -o FILE")
+    if form in get_args(WholeFormat) and (scope is not None or max_expanded is not None):
+        raise InvalidInput(
+            f"--scope and --max-expanded are for the numbers that block now, and the format {form} has the whole list: "
+            "leave them out, or take the format txt, prefixes, ios, fritzbox or misp"
+        )
+    if form == "prefixes" and max_expanded is not None:
+        raise InvalidInput("the format prefixes has ranges as they are: leave --max-expanded out")
+
+
+def _write_whole(
+    blocklist: "Blocklist", settings: Settings, form: Format, output: Path | None, *, as_json: bool
+) -> None:
+    table = blocklist.to_arrow()
+    if output is None:
+        write_table(table, form, sys.stdout.buffer)
+        return
+    with replaced(output, settings.access().to_be_read()) as temporary:
+        if form == "parquet":
+            from blocklist_sdk.release.arrow import from_table
+            from blocklist_sdk.release.files import write_snapshot
+
+            write_snapshot(from_table(table), temporary)
+        else:
+            with temporary.open("wb") as file:
+                write_table(table, form, file)
+    if as_json:
+        write_json({"feed": blocklist.feed, "output": output, "output_format": form, "rows": len(table)})
+    else:
         say(f"wrote {counted(len(table), 'row')} to {output}")
+
+
+def _write_plain(
+    blocklist: "Blocklist",
+    settings: Settings,
+    form: Any,
+    output: Path | None,
+    *,
+    scope: Scope | None,
+    max_expanded: int | None,
+    as_json: bool,
+) -> None:
+    from blocklist_sdk.recipient.exports.files import MAX_EXPANDED, export_file
+
+    complete = settings.complete()
+    result = export_file(
+        blocklist,
+        sys.stdout.buffer if output is None else output,
+        output_format=form,
+        scope=scope,
+        max_expanded=MAX_EXPANDED if max_expanded is None else max_expanded,
+        group=complete.group,
+        file_mode=complete.file_mode,
+    )
+    if not as_json:
+        say(_summary(result, output))
+    for remark in result.remarks:
+        say(remark)
+    if as_json:
+        write_json({"output": output, **asdict(result)})
+
+
+def _summary(result: "ExportResult", output: Path | None) -> str:
+    written = counted(result.numbers, "number")
+    if result.output_format == "prefixes":
+        written = f"{counted(result.lines, 'prefix', 'prefixes')} of {written}"
+    where = "standard output" if output is None else output
+    return f"wrote {written} to {where} ({result.feed}, release {ReleaseId(result.era, result.serial)})"
 
 
 def _format_of(output: Path | None, given: Format | None) -> Format:
@@ -78,22 +195,27 @@ def _format_of(output: Path | None, given: Format | None) -> Format:
     Raises:
         InvalidInput: the name says another format, or one that no export has.
 
-    >>> _format_of(Path("list.parquet"), None), _format_of(None, None)
-    ('parquet', 'csv')
+    >>> _format_of(Path("list.parquet"), None), _format_of(Path("list.csv"), "prefixes"), _format_of(None, None)
+    ('parquet', 'prefixes', 'csv')
     """
     ending = "" if output is None else output.suffix.lower()
-    named = _ENDINGS.get(ending)
-    if ending in _NEVER:
+    form: Format = given or _BY_ENDING.get(ending, "csv")
+    if form in _ENDINGS.get(ending, (form,)):
+        return form
+    if not _ENDINGS[ending]:
         raise InvalidInput(
-            f"an export is csv, jsonl or parquet, and {output} would be named as something else: name the file .csv, "
-            ".jsonl or .parquet"
+            f"an export is {_NAMES}, and {output} would be named as something else: name the file .csv, .jsonl, "
+            ".parquet or .txt"
         )
-    if given is not None and named is not None and named != given:
+    if given is None:
         raise InvalidInput(
-            f"--format {given} and the file {output} contradict each other: name the file .{given}, or leave --format "
-            "out"
+            f"the name {output} does not say the format of the export: give it with --format; a file of that name may "
+            f"be {' or '.join(_ENDINGS[ending])}"
         )
-    return given or named or "csv"
+    raise InvalidInput(
+        f"--format {given} and the file {output} contradict each other: a file of that name may be "
+        f"{' or '.join(_ENDINGS[ending])}; name the file otherwise, or give another --format"
+    )
 
 
 def write_table(table: Any, form: str, sink: BinaryIO) -> None:

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from blocklist_sdk.records import Level, Scope
+from blocklist_sdk.records import ENTRY_MAX, Level, Scope
 from blocklist_sdk.texts import counted, first_control, is_invisible
 
 T = TypeVar("T")
@@ -55,7 +55,8 @@ CONTENT_DIGEST: Final = "Content-Digest"
 KEY_CHARS_MAX: Final = 128
 """Most characters of an `Idempotency-Key`."""
 
-_ID_MAX: Final = (1 << 63) - 1
+_ID_MAX: Final = ENTRY_MAX
+"""For ids of whatever kind: the JSON of an exchange is read in JavaScript as well."""
 
 Channel = Literal["sms", "voice", "messaging"]
 DecisionKind = Literal["block", "advisory", "reject", "retract"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.records import ENTRY_MAX
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts, code_type
 
 Positions = NDArray[np.intp]
@@ -118,6 +119,23 @@ def _joined_texts(parts: Sequence[Texts]) -> Texts:
     return Texts.encode(np.concatenate(codes), list(place))
 
 
+def check_ids_left(highest: int) -> None:
+    """Check that the ids of a feed's new entries are ids.
+
+    Args:
+        highest: the highest of them.
+
+    Raises:
+        InvalidInput: it is beyond `ENTRY_MAX`.
+    """
+    if highest > ENTRY_MAX:
+        raise InvalidInput(
+            f"this feed has no entry ids left for new entries: the highest is {ENTRY_MAX}, and a list gave out one "
+            "near it. Nothing was published. What is listed can be changed and removed. List new numbers on another "
+            "feed"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class NextRelease:
     """A release that is planned, but not yet written or signed.
@@ -175,6 +193,7 @@ def plan_release(
         match[known] = unclaimed[found[found >= 0]]
         entry[known] = previous.entry[match[known]]
         last_entry = max(last_entry, int(entry.max(initial=0)))
+        check_ids_left(last_entry + len(new))
         entry[new] = last_entry + 1 + np.arange(len(new))
 
     now, forever = np.int64(now_ms), np.int64(FOREVER_MS)

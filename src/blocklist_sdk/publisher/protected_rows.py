@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from blocklist_sdk.publisher.next_release import NO_ENTRY, ListRows
+from blocklist_sdk.publisher.next_release import NO_ENTRY, ListRows, check_ids_left
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Delta, keys_of
 from blocklist_sdk.release.protected import covers, cut_around
@@ -65,6 +65,7 @@ def cut_layers(rows: LayeredRows, protected: Int64s, *, last_entry: int) -> tupl
         return rows, last_entry, 0
     concerned = near.take(hit)
     at, first, last = cut_around(concerned.number, concerned.last, protected)
+    check_ids_left(last_entry + len(at))
     entry = last_entry + 1 + np.arange(len(at))
     pieces = replace(concerned.take(at), number=first, entry=entry).with_last(last)
     after, _ = rows.applied(Delta(pieces.sort(), keys_of(concerned)))

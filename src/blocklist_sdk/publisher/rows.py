@@ -24,7 +24,7 @@ from blocklist_sdk.numbers.forms import MANY, decide_form
 from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, EntryDefaults, ListRows, joined_list
-from blocklist_sdk.records import SCOPES
+from blocklist_sdk.records import ENTRY_MAX, SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 from blocklist_sdk.tables.dates import why_no_moment
 from blocklist_sdk.tables.rejects import Reject
@@ -48,12 +48,6 @@ _REMEMBERED = 1 << 16
 """Distinct texts of a column that are remembered from one part of the list to the next."""
 
 _NO_ROWS = ListRows(line=np.empty(0, np.int64), number=np.empty(0, np.int64), last=np.empty(0, np.int64))
-
-ENTRY_MAX = 2**53 - 1
-"""The highest entry id that a list may give: every reader of JSON agrees on integers up to it (RFC 8259, section 6).
-
-Ids only rise: a typing error near the end of 64 bits would leave no ids for later entries of the feed.
-"""
 
 _DIGITS = 10 ** np.arange(16, dtype=np.int64)
 

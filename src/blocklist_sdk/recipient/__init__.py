@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.cache.overrides import ImportResult as ImportResult
     from blocklist_sdk.recipient.cache.overrides import Overrides as Overrides
     from blocklist_sdk.recipient.changes import Changes as Changes
+    from blocklist_sdk.recipient.exports.files import export_file as export_file
+    from blocklist_sdk.recipient.exports.result import ExportFormat as ExportFormat
+    from blocklist_sdk.recipient.exports.result import ExportResult as ExportResult
     from blocklist_sdk.recipient.metrics import write_metrics as write_metrics
     from blocklist_sdk.recipient.otel import instrument as instrument
     from blocklist_sdk.recipient.screening.columns import Screening as Screening
@@ -40,6 +43,8 @@ attach(
         "AsyncOverrides": "aio_overrides",
         "BackgroundSync": "background",
         "Changes": "changes",
+        "ExportFormat": "exports.result",
+        "ExportResult": "exports.result",
         "ImportResult": "cache.overrides",
         "OUTCOMES": "sync_outcomes",
         "Overrides": "cache.overrides",
@@ -51,6 +56,7 @@ attach(
         "SyncStopped": "blocklist_sdk.fetch.stopping",
         "Tally": "blocklist_sdk.records",
         "TransportSettings": "blocklist_sdk.fetch.transport",
+        "export_file": "exports.files",
         "instrument": "otel",
         "screen_file": "screening.files",
         "write_metrics": "metrics",

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.records import ENTRY_MAX
 from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.digest_kinds import PATTERN as DIGEST_PATTERN
 from blocklist_sdk.release.limits import RELEASES_MAX
@@ -57,7 +58,7 @@ COUNT_MAX = 2**53
 """The largest integer up to which every reader of JSON agrees (RFC 8259, section 6)."""
 
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
-EntryId = Annotated[int, Field(ge=0, lt=2**63)]
+EntryId = Annotated[int, Field(ge=0, le=ENTRY_MAX)]
 Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 Audit = Annotated[AuditHead, PlainSerializer(AuditHead.document)]

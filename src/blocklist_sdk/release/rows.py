@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from blocklist_sdk import times
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.e164 import LARGEST
-from blocklist_sdk.records import SCOPES, Entry
+from blocklist_sdk.records import ENTRY_MAX, SCOPES, Entry
 from blocklist_sdk.release.limits import check_distinct_texts, check_overlaps, check_text_bytes
 
 Int64s = NDArray[np.int64]
@@ -234,6 +234,8 @@ class Rows:
             raise Malformed("the release holds a range that ends before it starts")
         if bool((entry < 1).any()):
             raise Malformed("the release holds an entry id below 1")
+        if entry.max() > ENTRY_MAX:
+            raise Malformed(f"the release holds an entry id above {ENTRY_MAX:,}, the highest that the protocol has")
         if not _are_moments(since) or not _are_moments(np.where(until == FOREVER_MS, 0, until)):
             raise Malformed("the release holds a moment that is not a whole second between the years 1970 and 9999")
         if bool((until <= since).any()):

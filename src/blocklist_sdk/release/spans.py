@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.release.rows import Int64s, Positions
 
 
@@ -60,6 +61,53 @@ class Spans:
         at = np.searchsorted(self.last, first, "left")
         found: NDArray[np.bool_] = (at < len(self)) & (self.first[np.minimum(at, len(self) - 1)] <= last)
         return found
+
+    def count(self) -> int:
+        """How many numbers they have."""
+        return int((self.last - self.first).sum()) + len(self)
+
+    def common(self, others: "Spans") -> "Spans":
+        """What is in these spans and in some others as well; others that touch each other cut what they share.
+
+        >>> found = Spans.of(np.array([1]), np.array([9])).common(Spans.of(np.array([0, 5]), np.array([2, 7])))
+        >>> found.first.tolist(), found.last.tolist()
+        ([1, 5], [2, 7])
+        """
+        start = np.searchsorted(others.last, self.first, "left")
+        count = np.searchsorted(others.first, self.last, "right") - start
+        mine = np.repeat(np.arange(len(self)), count)
+        its = np.arange(len(mine)) + np.repeat(start - (np.cumsum(count) - count), count)
+        return Spans(np.maximum(self.first[mine], others.first[its]), np.minimum(self.last[mine], others.last[its]))
+
+    def without(self, others: "Spans") -> "Spans":
+        """What is in these spans and not in some others.
+
+        >>> found = Spans.of(np.array([1]), np.array([9])).without(Spans.of(np.array([0, 5]), np.array([2, 7])))
+        >>> found.first.tolist(), found.last.tolist()
+        ([3, 8], [4, 9])
+        """
+        if not len(self) or not len(others):
+            return self
+        return self.common(Spans(np.append(0, others.last + 1), np.append(others.first - 1, LARGEST)))
+
+    def cut(self, size: int) -> "Spans":
+        """The same numbers in spans of at most so many, which touch.
+
+        >>> Spans.of(np.array([1]), np.array([5])).cut(2).first.tolist()
+        [1, 3, 5]
+        """
+        count = (self.last - self.first) // size + 1
+        at = np.repeat(np.arange(len(self)), count)
+        first = self.first[at] + size * (np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count))
+        return Spans(first, np.minimum(self.last[at], first + size - 1))
+
+    def numbers(self) -> Int64s:
+        """Every number of them, ascending.
+
+        >>> Spans.of(np.array([1, 7]), np.array([3, 7])).numbers().tolist()
+        [1, 2, 3, 7]
+        """
+        return positions_between(self.first, self.last + 1).astype(np.int64, copy=False)
 
     def is_same(self, others: "Spans") -> bool:
         """Whether the spans are just some others."""

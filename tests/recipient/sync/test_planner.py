@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.sync.planner import FetchPlan, plan
+from blocklist_sdk.records import ENTRY_MAX
 from blocklist_sdk.release.index import COUNT_MAX, SERIAL_MAX, FeedIndex, FileRef, Release
 from blocklist_sdk.release.limits import INDEX_BYTES_MAX, RELEASES_MAX
 from blocklist_sdk.release.names import delta_path, snapshot_path
@@ -189,7 +190,7 @@ def test_a_recipient_that_is_ahead_of_the_feed_gets_no_deltas() -> None:
 BEYOND: dict[tuple[str | int, ...], list[int]] = {
     ("serial",): [0, SERIAL_MAX + 1, 10**400],
     ("rows",): [-1, COUNT_MAX + 1],
-    ("last_entry",): [-1, 2**63],
+    ("last_entry",): [-1, ENTRY_MAX + 1, 2**63],
     ("releases", 0, "rows"): [COUNT_MAX + 1],
     ("releases", 0, "serial"): [0, SERIAL_MAX + 1],
     ("releases", 0, "snapshot", "length"): [-1, COUNT_MAX + 1, 2**64],
@@ -215,7 +216,7 @@ def test_an_index_with_a_number_beyond_all_sense_is_malformed(where: tuple[str |
 def test_an_index_may_go_to_its_bounds() -> None:
     document = json.loads(make_index([(COUNT_MAX, None)], first=SERIAL_MAX).to_json())
     document["rows"] = document["releases"][0]["rows"] = COUNT_MAX
-    document["last_entry"] = 2**63 - 1
+    document["last_entry"] = ENTRY_MAX
     assert FeedIndex.from_json(json.dumps(document).encode(), feed="id-all").serial == SERIAL_MAX
 
 
