@@ -68,5 +68,6 @@ def answered(status: int, content: bytes = b"", headers: Mapping[str, str] | Non
     """An answer as it comes from a network: its body has not been read."""
     from blocklist_sdk.net.http import httpx
 
-    lengths = {"Content-Length": str(len(content))}
-    return httpx.Response(status, headers={**(headers or {}), **lengths}, stream=httpx.ByteStream(content))
+    shown = httpx.Headers(headers)
+    shown["Content-Length"] = str(len(content))
+    return httpx.Response(status, headers=shown, stream=httpx.ByteStream(content))

@@ -11,6 +11,7 @@ from blocklist_sdk.lazy import attach
 if TYPE_CHECKING:
     from blocklist_sdk.testing.clock import Clock as Clock
     from blocklist_sdk.testing.clock import fake_clock as fake_clock
+    from blocklist_sdk.testing.exchange import ExchangeFault as ExchangeFault
     from blocklist_sdk.testing.exchange import FakeExchange as FakeExchange
     from blocklist_sdk.testing.exchange import fake_exchange as fake_exchange
     from blocklist_sdk.testing.numbers import generated_numbers as generated_numbers
@@ -31,6 +32,7 @@ attach(
     {
         "Clock": "clock",
         "ContractBroken": "sinks",
+        "ExchangeFault": "exchange",
         "FakeExchange": "exchange",
         "FakeRepository": "repository",
         "Fault": "repository",

@@ -87,3 +87,11 @@ def fake_clock() -> Iterator[Clock]:
         yield Clock()
     finally:
         times.clock, times.stands_still = before
+
+
+@contextlib.contextmanager
+def machine_clock() -> Iterator[None]:
+    """Go by the machine's clock until the end of the block, whatever was set."""
+    with fake_clock() as clock:
+        clock.reset()
+        yield

@@ -246,6 +246,7 @@ class FakeRepository:
         with self._lock:
             if fault == "expired":
                 self._sign(ago=_LONG_AGO)
+                self._timestamps.pop()
             elif fault == "rollback" and len(self._timestamps) < 2:
                 raise InvalidInput("nothing was published yet, so there is nothing older to go back to")
             elif fault in ("truncated", "damaged"):
