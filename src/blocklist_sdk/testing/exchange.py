@@ -50,9 +50,7 @@ _PUBLISHES_EVERY: Final = timedelta(seconds=1)
 _SIGNS_EVERY: Final = timedelta(hours=1)
 _STATUSES: Final = range(400, 600)
 _PROBLEM: Final = "application/problem+json"
-_NO_FLOORS: Final = {
-    name: 0 for name in ("evidence_floor", "report_floor", "decision_floor", "publishing_floor")
-}
+_NO_FLOORS: Final = {name: 0 for name in ("evidence_floor", "report_floor", "decision_floor", "publishing_floor")}
 """The temporary folder may be on a small disk, or in memory."""
 
 

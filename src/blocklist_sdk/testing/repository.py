@@ -99,9 +99,7 @@ class FakeRepository:
         self.region: str | None = region
         self.directory: Path = directory
         self.clock: Clock = Clock()
-        self.publisher: Publisher = Publisher.open(
-            folder, passphrase=self._passphrase, guard=PublisherGuard.off()
-        )
+        self.publisher: Publisher = Publisher.open(folder, passphrase=self._passphrase, guard=PublisherGuard.off())
         self.root: Path = self.publisher.root
         self.files: Path = self.publisher.repository
         self._lock = threading.RLock()
@@ -195,9 +193,7 @@ class FakeRepository:
         """Publish the next release: the current list and these entries. Arguments and errors are those of `publish`."""
         rows = self._rows(entries, since=since, until=until)
         with self._publishing():
-            result = self.publisher.add(
-                self.feed, rows, level=level, category=category, scope=scope, issuer=issuer
-            )
+            result = self.publisher.add(self.feed, rows, level=level, category=category, scope=scope, issuer=issuer)
         return _checked(result)
 
     def remove(self, entries: Iterable[Listed]) -> ReleaseResult:
