@@ -25,7 +25,7 @@ PATIENCE_S: Final = 60
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30) as running:
+    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30, two_person=False) as running:
         yield running
 
 

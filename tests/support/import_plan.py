@@ -85,9 +85,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND
     | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
-    "testing": {"enforcement", "records", "release", "times"},
+    "testing/sinks": {"enforcement", "records", "release", "times"},
+    "testing": _GROUND
+    | {"demo", "exchange", "exchange_server", "exchange_server/exchange", "exchange_server/http", "net", "publisher"}
+    | {"recipient", "recipient/guard", "testing/sinks"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
+    | {"numbers"}
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
     | {"exchange_server/settings", "exchange_server/store", "net", "recipient"},
     "cli": _GROUND
