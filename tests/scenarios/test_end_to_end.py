@@ -201,6 +201,7 @@ def play(
         "evidence",
         "complete",
         "verifying",
+        "proposed",
         "decided",
         "published",
         "receipt",

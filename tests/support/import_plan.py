@@ -91,9 +91,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"recipient", "recipient/guard", "testing/sinks"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
-    | {"numbers"}
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
-    | {"exchange_server/settings", "exchange_server/store", "net", "recipient"},
+    | {"exchange_server/settings", "exchange_server/store", "net", "numbers", "recipient"},
     "cli": _GROUND
     | {
         "demo",
@@ -127,6 +126,7 @@ BORDERS: dict[str, set[str]] = {
     "joserfc": {"net/oauth.py"}
     | {f"exchange_server/casework/{name}.py" for name in ("accounts", "assertions", "public_keys")},
     "argon2": {"exchange_server/casework/secret_hashes.py"},
+    "pytest": {"testing/plugin.py"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
     "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "net/routes.py"}

@@ -254,12 +254,10 @@ class CurrentList:
         assert self.opened is not None
         assert self._rules is not None
         generation, expires = self.opened
-        now = times.clock()
+        now = times.now().timestamp()
         day = int(now // _DAY_S)
         start = max(now, generation.answers.from_ms / 1000)
         stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
-        if times.stands_still:
-            stop = now  # or another process's release would never be noticed
         if self._when_stale == "raise":
             stop = min(stop, expires.timestamp() if expires else 0.0)
             passed = self._latest_moment()

@@ -207,13 +207,19 @@ class FakeRepository:
             return self.publisher.remove(self.feed, rows, allow_empty=True)
 
     def protect(self, numbers: Iterable[str]) -> int:
-        """Protect further numbers, so that no feed may list them; returns how many are protected.
+        """Protect further numbers, so that no feed may list them, and publish the list without them.
+
+        Returns:
+            How many numbers are protected.
 
         Raises:
             InvalidInput: a text is not a number or a pattern of at most 10,000 numbers.
         """
         with self._publishing():
-            return self.publisher.protect_more(list(numbers)).protected
+            protected = self.publisher.protect_more(list(numbers)).protected
+            if self.publisher.entries(self.feed).num_rows:
+                self._release_again()
+        return protected
 
     # Faults
 
