@@ -99,7 +99,7 @@ def test_entries_are_given_in_any_form(repository: FakeRepository) -> None:
     assert (pattern.number, pattern.last, pattern.category) == (6281200000010, 6281200000019, "phishing")
     assert blocklist.check("+6281200000105").reason == "advisory"
     (last,) = blocklist.entries("+6281200000200")
-    assert (last.scope, last.issuer, last.until) == ({"sms", "voice"}, "other", end)
+    assert (sorted(last.scope), last.issuer, last.until) == (["sms", "voice"], "other", end)
     assert 6281200000001 in blocklist
     assert 6281200000002 in blocklist
     repository.publish([last])
@@ -181,8 +181,8 @@ def test_a_fault_that_would_show_nothing_is_an_error(repository: FakeRepository)
         repository.fail("flood")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="nothing was published yet"):
         repository.fail("rollback")
-    repository.publish([LISTED])
-    with pytest.raises(InvalidInput, match="the list has 1 entries, and recipients let 100 removals pass"):
+    repository.publish([])
+    with pytest.raises(InvalidInput, match="the list is empty"):
         repository.fail("mass-removal")
     assert repository.blocklist().sync().after == 1, "nothing fails"
 

@@ -25,7 +25,7 @@ from blocklist_sdk.exchange.aio_client import AsyncExchangeClient
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.in_memory import answered, answering
-from blocklist_sdk.net.oauth import ClientCredentials
+from blocklist_sdk.net.oauth import TOKEN_PATH, ClientCredentials
 from blocklist_sdk.places import temporary_directory
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.testing.clock import Clock, fake_clock, machine_clock
@@ -47,6 +47,7 @@ _PUBLISHES_EVERY: Final = timedelta(seconds=1)
 
 _SIGNS_EVERY: Final = timedelta(hours=1)
 _STATUSES: Final = range(400, 600)
+_OAUTH_STATUSES: Final = (400, 401)
 _NO_FLOORS: Final = dict.fromkeys(("evidence_floor", "report_floor", "decision_floor", "publishing_floor"), 0)
 """The temporary folder may be on a small disk, or in memory."""
 
@@ -297,11 +298,12 @@ def _failed(request: httpx.Request, failure: _Failure) -> httpx.Response:
     assert isinstance(failure.fault, int)
     from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, problem_with_status
 
+    headers = {} if failure.retry_after is None else {"Retry-After": str(failure.retry_after)}
+    if request.url.path == TOKEN_PATH and failure.fault in _OAUTH_STATUSES:
+        # Of these, the answer has another form (RFC 6749, 5.2).
+        return answered(failure.fault, b'{"error": "invalid_client"}', headers | {"Content-Type": "application/json"})
     problem = problem_with_status(failure.fault, "a test wants it so")
-    headers = {"Content-Type": MEDIA_TYPE}
-    if failure.retry_after is not None:
-        headers["Retry-After"] = str(failure.retry_after)
-    return answered(failure.fault, problem.model_dump_json().encode(), headers)
+    return answered(failure.fault, problem.model_dump_json().encode(), headers | {"Content-Type": MEDIA_TYPE})
 
 
 def _passphrase(key: str) -> str:

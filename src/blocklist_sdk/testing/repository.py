@@ -199,6 +199,8 @@ class FakeRepository:
     def remove(self, entries: Iterable[Listed]) -> ReleaseResult:
         """Publish the next release: the current list without the entries of these numbers and ranges.
 
+        Whoever has synced refuses a list that has become empty (`Refused`), as in the world: leave one number on it.
+
         Raises:
             InvalidInput: none of them is listed.
         """
@@ -239,8 +241,8 @@ class FakeRepository:
           entries more than twice as many), each for whoever has synced before.
 
         Raises:
-            InvalidInput: there is no such fault; or ``mass-removal`` of so few entries that no guard refuses it, or
-                ``rollback`` before anything was published.
+            InvalidInput: there is no such fault; or ``mass-removal`` of an empty list, or ``rollback`` before anything was
+                published.
         """
         if fault not in get_args(Fault):
             raise InvalidInput(f"{fault!r} is not a fault; the faults are {', '.join(get_args(Fault))}")
@@ -272,17 +274,13 @@ class FakeRepository:
     def _replace_list(self, fault: Fault) -> Callable[[], object]:
         """Publish what a guard refuses; returns what publishes the list of before."""
         before = _as_list(self.publisher.entries(self.feed))
-        guard = Guard()
         if fault == "mass-removal":
-            if before.num_rows <= guard.min_removed:
-                raise InvalidInput(
-                    f"the list has {before.num_rows:,} entries, and recipients let {guard.min_removed} removals pass "
-                    "on any list: publish more first, such as generated_numbers(200)"
-                )
+            if not before.num_rows:
+                raise InvalidInput("the list is empty, so there is nothing to remove: publish numbers first")
             self.publish()
         else:
             # Numbers of the list may be among them.
-            self.add(generated_numbers(guard.min_added + 2 * before.num_rows + 1))
+            self.add(generated_numbers(Guard().min_added + 2 * before.num_rows + 1))
 
         def restore() -> None:
             with self._publishing():
