@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import itertools
+import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -241,8 +242,8 @@ class FakeRepository:
           entries more than twice as many), each for whoever has synced before.
 
         Raises:
-            InvalidInput: there is no such fault; or ``mass-removal`` of an empty list, or ``rollback`` before anything was
-                published.
+            InvalidInput: there is no such fault; or ``mass-removal`` of an empty list; or ``rollback`` before anything
+                was published.
         """
         if fault not in get_args(Fault):
             raise InvalidInput(f"{fault!r} is not a fault; the faults are {', '.join(get_args(Fault))}")
@@ -382,8 +383,6 @@ def _as_list(entries: pa.Table) -> pa.Table:
 
 def _wrongly_signed(metadata: bytes) -> bytes:
     """Metadata whose signatures are of the right form, and of nobody."""
-    import json
-
     document = json.loads(metadata)
     for signature in document["signatures"]:
         signature["sig"] = signature["sig"][::-1]
