@@ -19,13 +19,16 @@ FOLDER: Final = Path(__file__).parents[1] / "examples"
 SERVICES: Final = ("keep_synced", "provisioning_daemon", "account_worker", "monthly_cron", "messaging_provider")
 """Programs that get their settings from the environment."""
 
-EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in SERVICES)
+TESTS: Final = ("test_my_integration",)
+"""Tests, which `tests/testing/test_plugin.py` runs."""
+
+EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in (*SERVICES, *TESTS))
 PATIENCE_S: Final = 60
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30) as running:
+    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30, two_person=False) as running:
         yield running
 
 
@@ -86,7 +89,7 @@ def wait_for(log: Path, *texts: str) -> None:
 
 def test_there_are_examples() -> None:
     assert EXAMPLES
-    assert all((FOLDER / f"{name}.py").is_file() for name in SERVICES)
+    assert all((FOLDER / f"{name}.py").is_file() for name in (*SERVICES, *TESTS))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)

@@ -1,15 +1,24 @@
 """Moments: now, as milliseconds since 1970, as text. All of them in UTC."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
+clock: Callable[[], float] = time.time
+"""Seconds since 1970, where all here look that ask for the time; not a number while `moment` is set, so that no answer
+holds for a while of a time that does not go on."""
+
+moment: datetime | None = None
+"""The time that `blocklist_sdk.testing` has set, at which it stands still; None if it goes by `clock`."""
+
 
 def now() -> datetime:
     """This moment."""
-    return datetime.now(UTC)
+    return moment or datetime.fromtimestamp(clock(), UTC)
 
 
 def this_second() -> datetime:

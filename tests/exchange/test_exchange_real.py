@@ -30,7 +30,7 @@ WHEN = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with sandbox(cases=2) as found:
+    with sandbox(cases=2, two_person=False) as found:
         yield found
 
 

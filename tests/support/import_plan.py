@@ -86,11 +86,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND
     | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
-    "testing": {"enforcement", "records", "release", "times"},
+    "testing/sinks": {"enforcement", "records", "release", "times"},
+    "testing": _GROUND
+    | {"demo", "exchange", "exchange_server", "exchange_server/exchange", "exchange_server/http", "net", "publisher"}
+    | {"recipient", "recipient/guard", "testing/sinks"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
-    | {"exchange_server/settings", "exchange_server/store", "net", "recipient"},
+    | {"exchange_server/settings", "exchange_server/store", "net", "numbers", "recipient"},
     "cli": _GROUND
     | {
         "demo",
@@ -125,9 +128,11 @@ BORDERS: dict[str, set[str]] = {
     "joserfc": {"net/oauth.py"}
     | {f"exchange_server/casework/{name}.py" for name in ("accounts", "assertions", "public_keys")},
     "argon2": {"exchange_server/casework/secret_hashes.py"},
+    "pytest": {"testing/plugin.py"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
-    "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "exchange/", "exchange_server/"},
+    "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "net/routes.py"}
+    | {"exchange/", "exchange_server/", "testing/exchange.py"},
     "pikepdf": {"exchange_server/evidence/media/pdf_reading.py", "exchange_server/evidence/media/pdf_rules.py"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
     "uvicorn": {"exchange_server/connections.py", "exchange_server/serving.py"},

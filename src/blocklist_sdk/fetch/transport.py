@@ -24,6 +24,7 @@ from blocklist_sdk.fetch.file_urls import FileTransport
 from blocklist_sdk.fetch.minimum_rate import MinimumRate
 from blocklist_sdk.fetch.partial import Partial
 from blocklist_sdk.fetch.stopping import SyncStopped
+from blocklist_sdk.net import in_memory
 from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
@@ -386,9 +387,10 @@ class Transport:
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked_s = error.retry_after if isinstance(error, Unreachable) else None
+        if not isinstance(error, Unreachable):
+            return self._backoff(state)
         # On top of what the server asks for, so that those whom it asked the same do not all come back at once.
-        return (asked_s or 0.0) + self._backoff(state)
+        return in_memory.patience_s(error.url, (error.retry_after or 0.0) + self._backoff(state))
 
     def _may_pass(self, error: BaseException) -> bool:
         return (
