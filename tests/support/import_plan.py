@@ -99,7 +99,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Above the wings
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND
-    | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
+    | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/arguments", "recipient/cache", "release"}
+    | {"settings"},
     "testing": {"enforcement", "records", "release", "times"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
@@ -116,7 +117,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exchange_server/exchange",
     }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
-    | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
+    | {
+        "recipient/arguments",
+        "recipient/changes",
+        "recipient/guard",
+        "recipient/metrics",
+        "recipient/screening",
+        "recipient/sync",
+    }
     | {"recipient/sync_outcomes", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""

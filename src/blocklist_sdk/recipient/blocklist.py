@@ -169,7 +169,8 @@ class Blocklist:
 
         What is given here goes before variables of the environment (``BLOCKLIST_URL``), these before the settings file,
         and the file before the defaults. Relative paths in the file are relative to it. Account, certificates and the
-        limits of a sync come from the settings as well.
+        limits of a sync come from the settings as well. If they name a bundle, and no URL is given here, it is opened,
+        and what is given about syncing is left out.
 
         Args:
             path: the settings file; by default the one that ``BLOCKLIST_CONFIG`` names, or else ``blocklist.toml`` in
@@ -181,9 +182,12 @@ class Blocklist:
             InvalidInput: a required setting is missing, the file cannot be read or has a name that is not a setting's,
                 or a value cannot be used.
         """
-        from blocklist_sdk.recipient.from_settings import open_arguments, settings_of
+        from blocklist_sdk.recipient.from_settings import bundle_arguments, open_arguments, settings_of
 
-        return cls.open(**open_arguments(settings_of(path, given), given))
+        settings = settings_of(path, given)
+        if settings.bundle is not None and "url" not in given:
+            return cls.open_bundle(**bundle_arguments(settings, given))
+        return cls.open(**open_arguments(settings, given))
 
     @classmethod
     def open_bundle(

@@ -86,6 +86,11 @@ class AskedInternals(ABC):
     def verify(self) -> Verification:
         """See `Blocklist.verify`."""
 
+    @property
+    @abstractmethod
+    def directories(self) -> tuple[Path, ...]:
+        """Where its files are, or the file itself: nothing else is written there."""
+
     @abstractmethod
     def seen_audit_heads(self) -> tuple[AuditFile, ...]:
         """The files of the audit heads that were seen."""

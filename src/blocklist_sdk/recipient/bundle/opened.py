@@ -125,6 +125,11 @@ class BundleInternals(AskedInternals):
         """A bundle cannot be synced or written; raises `InvalidInput`."""
         raise self._read_only()
 
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The file itself."""
+        return (self.file.path,)
+
     def status(self) -> Status:
         """See `Blocklist.status`."""
         self.current.reload(wait=True)
