@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_generation
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening
 from blocklist_sdk.records import Scope
@@ -52,7 +53,7 @@ def ask(opened: Generation, number: int, now_ms: int) -> bool:
     return opened.blocks(number, now_ms)
 
 
-def screening(opened: Generation, now_ms: int, scope: Scope | None = None) -> Screening:
+def screening(opened: ReleaseAnswers, now_ms: int, scope: Scope | None = None) -> Screening:
     no_rules = Rules(frozenset(), {}).at(EPOCH)
     return Screening(
         opened, no_rules, region="ID", form="national", scope=scope, at=EPOCH + timedelta(milliseconds=now_ms)
