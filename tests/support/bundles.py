@@ -4,23 +4,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blocklist_sdk.recipient.bundle.container import SUMS, ArchiveWriter, members_of
-from support.world import FEED, World
+from support.world import FEED, FIRST, World
 
-LISTED = """number,last,level,category,scope,until
-+6281200000001,,block,fraud,sms+voice,
-+6281200000002,,block,phishing,sms,2099-01-01
-+6281200000003,,advisory,spam,sms+voice,
-+6281200000004,,block,fraud,messaging,2020-01-01
-+6281300000000,+6281300000099,block,fraud,sms+voice,
-+6281300000050,+6281300000060,advisory,spam,sms,
-+6281300000055,,block,fraud,voice,
-+6281500000009,,block,fraud,sms+voice,
+LISTED = """number,last,level,category,scope,since,until
++6281200000001,,block,fraud,sms+voice,2019-01-01,
++6281200000002,,block,phishing,sms,2019-01-01,2099-01-01
++6281200000003,,advisory,spam,sms+voice,2019-01-01,
++6281200000004,,block,fraud,messaging,2019-01-01,2020-01-01
++6281300000000,+6281300000099,block,fraud,sms+voice,2019-01-01,
++6281300000050,+6281300000060,advisory,spam,sms,2019-01-01,
++6281300000055,,block,fraud,voice,2019-01-02,
++6281500000009,,block,fraud,sms+voice,2019-01-01,
 """
 """Single numbers and ranges, which overlap, of several scopes, levels and ends; the last one is protected."""
 
 PROTECTED = "+6281500000009"
-NEXT = LISTED.replace("+6281200000002,,block", "+6281200000002,,advisory") + "+6281200000005,,block,fraud,sms,\n"
-"""What a delta leads to: one entry changed, one added."""
+NEXT = (
+    LISTED.replace("+6281200000002,,block", "+6281200000002,,advisory")
+    + "+6281200000005,,block,fraud,sms,2019-01-01,\n"
+)
+"""The next release: one entry changed, one added."""
+
+MORE = "".join(f"{number},,block,spam,sms,2019-01-01,\n" for number in FIRST[1:])
+"""With these a delta is shorter than a snapshot."""
 
 ASKED = [
     *(6281200000000 + i for i in range(7)),

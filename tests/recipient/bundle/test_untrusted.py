@@ -11,6 +11,7 @@ import pytest
 from blocklist_sdk import Blocklist, InvalidInput, Publisher, Untrusted
 from blocklist_sdk.publisher import Timing
 from blocklist_sdk.recipient.bundle import contents
+from blocklist_sdk.release.rows import Int64s
 from support.bundles import LISTED, NEXT, PROTECTED, contents_of, doctored, release
 from support.scale import scaled
 from support.world import FEED, OTHER_FEED, PASSPHRASE, World, make_world
@@ -55,7 +56,7 @@ def open_(world: World, path: Path, **arguments: object) -> Blocklist:
     return Blocklist.open_bundle(path, root=world.directory / "publisher" / "root.json", region="ID", **arguments)  # type: ignore[arg-type]
 
 
-def refused(world: World, path: Path, match: str = "", **arguments: object) -> None:
+def refused(world: World, path: Path, match: str | None = None, **arguments: object) -> None:
     with pytest.raises(Untrusted, match=match) as caught:
         open_(world, path, **arguments)
     assert str(path) in str(caught.value)
@@ -116,9 +117,7 @@ def of(path: Path) -> Callable[[World], Members]:
     return lambda world: contents_of(world.directory / path)
 
 
-def replaced_rows(
-    name: str, change: Callable[[np.ndarray[tuple[int], np.dtype[np.int64]]], None]
-) -> Callable[[Members], Changes]:
+def replaced_rows(name: str, change: Callable[[Int64s], None]) -> Callable[[Members], Changes]:
     def changes(members: Members) -> Changes:
         values = np.frombuffer(members[f"rows/{name}"], np.int64).copy()
         change(values)
@@ -127,19 +126,19 @@ def replaced_rows(
     return changes
 
 
-def _another_number(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _another_number(values: Int64s) -> None:
     values[1] += 10
 
 
-def _no_end(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _no_end(values: Int64s) -> None:
     values[:] = np.iinfo(np.int64).max
 
 
-def _wider(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _wider(values: Int64s) -> None:
     values[values - values % 100 == 6281300000000] += 1000
 
 
-def _backwards(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _backwards(values: Int64s) -> None:
     values[:] = values[::-1].copy()
 
 
