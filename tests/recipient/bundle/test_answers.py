@@ -22,9 +22,8 @@ from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s
-from recipient.cache.test_lookup import edges_of, screening
-from recipient.cache.test_overlay_answers import first, follow
 from support.bundles import contents_of, doctored
+from support.generations import edges_of, first, follow, screening
 from support.strategies import Row, plain_rows, to_plain, to_rows
 
 SCOPES: tuple[Scope | None, ...] = (None, "sms", "voice", "messaging")
@@ -59,7 +58,7 @@ def all_answers(release: ReleaseAnswers, numbers: list[int]) -> list[object]:
             answer = find(number) if now_ms >= release.answers.from_ms else None
             found.append(release.blocks(number, now_ms) if answer is None else answer)
         for scope in SCOPES:
-            found.append(screening(release, now_ms, scope).table(pa.array(numbers, pa.int64())).to_pydict())
+            found.append(screening(release, now_ms, scope).table(pa.array(numbers, pa.int64())).to_pylist())
     return found
 
 
@@ -166,7 +165,9 @@ def test_a_table_holds_what_was_put_into_it() -> None:
     assert holds_exactly(table, homes, NUMBERS, KINDS)
     assert not holds_exactly(table, homes, NUMBERS[1:], KINDS[1:])
     assert not holds_exactly(table, homes, NUMBERS, KINDS + np.uint16(1))
-    assert holds_exactly(*fill_cells(NUMBERS[:0], KINDS[:0]), NUMBERS[:0], KINDS[:0])  # type: ignore[misc]
+    none = fill_cells(NUMBERS[:0], KINDS[:0])
+    assert none is not None
+    assert holds_exactly(*none, NUMBERS[:0], KINDS[:0])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pyarrow as pa
@@ -69,17 +70,17 @@ def root_of(world: World) -> Path:
     return world.directory / "publisher" / "root.json"
 
 
-def opened(world: World, name: str = "plain.bundle", **arguments: object) -> Blocklist:
-    return Blocklist.open_bundle(world.directory / name, root=root_of(world), region="ID", **arguments)  # type: ignore[arg-type]
+def opened(world: World, name: str = "plain.bundle", **arguments: Any) -> Blocklist:
+    return Blocklist.open_bundle(world.directory / name, root=root_of(world), region="ID", **arguments)
 
 
 def verdicts(blocklist: Blocklist) -> list[object]:
     found: list[object] = [
         blocklist.check(n, scope=scope) for n in ASKED for scope in (None, "sms", "voice", "messaging")
-    ]  # type: ignore[arg-type]
+    ]
     found += [n in blocklist for n in ASKED] + [blocklist.entries(n) for n in ASKED]
-    found.append(blocklist.screen(pa.array(ASKED)).to_pydict())
-    found.append(blocklist.screen(pa.array(ASKED), scope="sms").to_pydict())
+    found.append(blocklist.screen(pa.array(ASKED)).to_pylist())
+    found.append(blocklist.screen(pa.array(ASKED), scope="sms").to_pylist())
     return found
 
 
@@ -136,9 +137,9 @@ def test_overrides_count_only_where_both_sides_say_so(template: World, caplog: p
 
 
 def test_own_protected_numbers_come_with_overrides(world: World) -> None:
-    arguments = {"feed": FEED, "root": root_of(world), "region": "ID", "cache_dir": world.directory / "cache"}
+    arguments: dict[str, Any] = {"feed": FEED, "root": root_of(world), "cache_dir": world.directory / "cache"}
     state = world.directory / "cache-state"
-    recipient = Blocklist.open(world.url, **arguments, state_dir=state, protected=[MINE])  # type: ignore[arg-type]
+    recipient = Blocklist.open(world.url, **arguments, region="ID", state_dir=state, protected=[MINE])
     recipient.bundle(world.directory / "mine.bundle", overrides=True)
     assert opened(world, "mine.bundle", overrides=True).check(MINE).reason == "protected"
     assert opened(world, "mine.bundle").check(MINE).reason == "listed"
@@ -218,12 +219,12 @@ def test_who_may_read_it(world: World) -> None:
     for name, overrides, expected in (("open", False, 0o640), ("own", True, 0o600)):
         recipient.bundle(world.directory / name, overrides=overrides)
         assert mode(name) == expected
-    arguments = {"feed": FEED, "root": root_of(world), "cache_dir": world.directory / "cache"}
+    arguments: dict[str, Any] = {"feed": FEED, "root": root_of(world), "cache_dir": world.directory / "cache"}
     with Blocklist.open(
         world.url,
         **arguments,
         state_dir=world.directory / "cache-state",
-        file_mode="0644",  # type: ignore[arg-type]
+        file_mode="0644",
     ) as shared:
         shared.bundle(world.directory / "all", overrides=True)
     assert mode("all") == 0o644
@@ -321,24 +322,20 @@ def test_it_opens_where_nothing_can_be_written(world: World) -> None:
     """By two processes at once, of a user who has no home and may write nowhere, each with a child of its own."""
     folder = world.directory / "read-only"
     folder.mkdir()
-    for source, name in ((world.directory / "plain.bundle", "list.bundle"), (root_of(world), "root.json")):
-        (folder / name).write_bytes(source.read_bytes())
+    for file, name in ((world.directory / "plain.bundle", "list.bundle"), (root_of(world), "root.json")):
+        (folder / name).write_bytes(file.read_bytes())
         (folder / name).chmod(0o444)
     folder.chmod(0o555)
-    command = [sys.executable, "-c", ASK, folder / "list.bundle", folder / "root.json", ALLOWED]
+    command = [sys.executable, "-c", ASK, str(folder / "list.bundle"), str(folder / "root.json"), ALLOWED]
     if os.geteuid() == 0:
         # Root may write whatever a mode says.
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *map(str, command)]
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
         for parent in folder.parents:
             if parent.stat().st_uid == 0 and parent != Path("/"):
                 parent.chmod(parent.stat().st_mode | 0o011)
     source = str(Path(blocklist_sdk.__file__).parents[1])
-    environment = {
-        "PYTHONPATH": source,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": "/nonexistent",
-        "PATH": os.environ["PATH"],
-    }
+    environment: dict[str, str] = {"PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
+    environment |= {"PATH": os.environ["PATH"]}
     running = [
         subprocess.Popen(command, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)

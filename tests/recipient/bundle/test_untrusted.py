@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,11 +53,11 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
-def open_(world: World, path: Path, **arguments: object) -> Blocklist:
-    return Blocklist.open_bundle(path, root=world.directory / "publisher" / "root.json", region="ID", **arguments)  # type: ignore[arg-type]
+def open_(world: World, path: Path, **arguments: Any) -> Blocklist:
+    return Blocklist.open_bundle(path, root=world.directory / "publisher" / "root.json", region="ID", **arguments)
 
 
-def refused(world: World, path: Path, match: str | None = None, **arguments: object) -> None:
+def refused(world: World, path: Path, match: str | None = None, **arguments: Any) -> None:
     with pytest.raises(Untrusted, match=match) as caught:
         open_(world, path, **arguments)
     assert str(path) in str(caught.value)
@@ -152,7 +153,7 @@ def _short(members: Members) -> Changes:
     }
 
 
-def _texts(change: Callable[[dict[str, list[str]]], None]) -> Callable[[Members], Changes]:
+def _texts(change: Callable[[dict[str, Any]], object]) -> Callable[[Members], Changes]:
     def changes(members: Members) -> Changes:
         document = json.loads(members[contents.TEXTS])
         change(document)
@@ -161,7 +162,7 @@ def _texts(change: Callable[[dict[str, list[str]]], None]) -> Callable[[Members]
     return changes
 
 
-def _edit(name: str, change: Callable[[dict[str, object]], None]) -> Callable[[Members], Changes]:
+def _edit(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Members], Changes]:
     def changes(members: Members) -> Changes:
         document = json.loads(members[name])
         change(document)
@@ -187,7 +188,7 @@ DOCTORED: dict[str, Callable[[Members], Changes]] = {
     "texts in another order": _texts(lambda texts: texts["level"].reverse()),
     "a text that no row has": _texts(lambda texts: texts["category"].append("zzz")),
     "texts that are none": _texts(lambda texts: texts.update(level="block")),
-    "texts of a column missing": _texts(lambda texts: texts.pop("scope") and None),
+    "texts of a column missing": _texts(lambda texts: texts.pop("scope")),
     "no texts": lambda members: {contents.TEXTS: b"[]"},
     "an empty table": lambda members: {contents.CELLS: bytes(len(members[contents.CELLS]))},
     "a shorter table": lambda members: {contents.CELLS: members[contents.CELLS][:-8]},
@@ -198,10 +199,10 @@ DOCTORED: dict[str, Callable[[Members], Changes]] = {
     "a table alone": lambda members: {contents.HOMES: None},
     "an empty index": lambda members: {INDEX: b"{}"},
     "an index of other rows": _edit(INDEX, lambda index: index.update(rows=3)),
-    "a role with a later expiry": _edit(ROLE, lambda role: role["signed"].update(expires="2099-01-01T00:00:00Z")),  # type: ignore[attr-defined]
+    "a role with a later expiry": _edit(ROLE, lambda role: role["signed"].update(expires="2099-01-01T00:00:00Z")),
     "a timestamp with a later expiry": _edit(
         "metadata/timestamp.json",
-        lambda role: role["signed"].update(expires="2099-01-01T00:00:00Z"),  # type: ignore[attr-defined]
+        lambda role: role["signed"].update(expires="2099-01-01T00:00:00Z"),
     ),
     "a timestamp without signatures": _edit("metadata/timestamp.json", lambda role: role.update(signatures=[])),
     "the snapshot as timestamp": lambda members: {"metadata/timestamp.json": members["metadata/snapshot.json"]},
