@@ -74,6 +74,7 @@ EXAMPLES: Final = {
     "check": (
         'blocklist check "+62 811-0000-0042" --scope sms',
         "blocklist check - --json < numbers.txt",
+        'blocklist check "0811-0000-0042" --bundle id-messaging.bundle --root root.json --region ID',
     ),
     "explain": ('blocklist explain "0811-0000-0042"',),
     "doctor": (
@@ -89,6 +90,10 @@ EXAMPLES: Final = {
         "blocklist export --format csv > list.csv",
         "blocklist export --format prefixes --scope voice -o blocked.csv",
         "blocklist export --format ios --scope voice -o blocked.i64",
+    ),
+    "bundle": (
+        "blocklist bundle -o id-messaging.bundle",
+        "blocklist bundle -o id-messaging.bundle --with-overrides --json",
     ),
     "changes": ("blocklist changes --since 41 --json",),
     "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),

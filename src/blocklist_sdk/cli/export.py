@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, get_
 import typer
 
 from blocklist_sdk.cli.output import AsJson, say, write_json
-from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import Scope
@@ -57,7 +57,7 @@ _ROWS_PER_BATCH = 1 << 16
 _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
-@with_settings(*LIST, *FILES)
+@with_settings(*LIST, *BUNDLE, *FILES)
 def export(
     settings: Settings,
     format_: Annotated[
@@ -99,7 +99,7 @@ def export(
     complete.
     """
     output = None if str(output) == "-" else output
-    with settings.open() as blocklist:
+    with settings.open_to_ask() as blocklist:
         if output is not None:
             check_output(output, blocklist)
         form = _format_of(output, format_)
