@@ -102,7 +102,10 @@ class Caller:
         if method == "INVITE":
             to = response.values("to")[0]
             # The ACK of a failure belongs to the transaction; that of a success goes the way of the dialog.
-            routes = [f"Route: {value}" for value in response.values("record-route")] if response.status < 300 else []
+            routes: list[str] = []
+            if response.status < 300:
+                target = response.values("contact")[0].strip("<>")
+                routes = [f"Route: {value}" for value in response.values("record-route")]
             acknowledgement = [f"ACK {target} SIP/2.0", *common, f"To: {to}", f"CSeq: {number} ACK", *routes]
             self._channel.sendto(_message([*acknowledgement, "Content-Length: 0"]), self._gateway)
         return response
