@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/verdicts": {"records"},
     "recipient/sync_outcomes": {"errors", "records", "times"},
     "recipient/metrics": {"disk", "errors", "modes", "recipient/sync_outcomes", "records", "times"},
+    "recipient/verdict_documents": {"records", "times"},
     "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "times"},
     "recipient/guard": {"errors", "numbers", "records", "release", "texts"},
     "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},
@@ -82,6 +83,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"exchange_server/store", "net", "numbers"},
     "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http"},
     # Above the wings
+    "lookup_server": _GROUND
+    | {"recipient", "recipient/metrics", "recipient/sync_outcomes"}
+    | {"recipient/verdict_documents"},
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND
     | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
@@ -102,7 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
     | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
-    | {"recipient/sync_outcomes", "release", "sandbox", "settings"},
+    | {"lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 
@@ -129,7 +133,8 @@ BORDERS: dict[str, set[str]] = {
     "pikepdf": {"exchange_server/evidence/media/pdf_reading.py", "exchange_server/evidence/media/pdf_rules.py"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
     "uvicorn": {"exchange_server/connections.py", "exchange_server/serving.py"},
-    "httptools": {"exchange_server/connections.py"},
+    "httptools": {"exchange_server/connections.py", "lookup_server/connection.py"},
+    "uvloop": {"lookup_server/worker.py"},
     "python_calamine": {"tables/sheets.py"},
     "redis": {"enforcement/sinks/redis.py"},
     "psycopg": {"enforcement/sinks/postgresql.py"},
