@@ -698,8 +698,10 @@ def level_path_of(blocklist: Blocklist, scope: Scope | None) -> LevelPath | None
     Ask for it before each batch of questions: it is valid for a moment only.
 
     Raises:
-        NotSynced, Stale: as for `Blocklist.check`.
+        InvalidInput, NotSynced, Stale: as for `Blocklist.check`.
     """
+    if scope is not None:
+        check_scope(scope)
     return blocklist._current.level_path(scope)
 
 

@@ -42,6 +42,9 @@ clock: Callable[[], float] = time.time
 
 _DAY_S = 86_400
 
+_BLOCK: Found = "block"
+_FREE: Found = ""
+
 _STALE_WARNING_EVERY_S = 3600.0
 """How often the log says that a list is past its expiry, and that the clock is behind."""
 
@@ -317,7 +320,7 @@ class CurrentList:
         if made is None or made[0] is not find or made[1] is not rules or not made[2].start <= now < made[2].stop:
             in_force = rules.at(datetime.fromtimestamp(now, UTC))
             ends = math.inf if in_force.until is None else in_force.until.timestamp()
-            ruled = _ask_rules_first(find, in_force, blocked="block", free="")
+            ruled = _ask_rules_first(find, in_force, blocked=_BLOCK, free=_FREE)
             made = find, rules, LevelPath(now, ends, ruled, self._read)
             self._ruled_levels[scope] = made
         return LevelPath(start, min(stop, made[2].stop), made[2].level, self._read)
