@@ -22,11 +22,13 @@ class OpenedDoor:
         port: on loopback.
         connections: those that are open; to be looked at, not called: they belong to another thread.
         counters: of one worker.
+        loop: runs in another thread.
     """
 
     port: int
     connections: RedisConnections
     counters: Counters
+    loop: asyncio.AbstractEventLoop
 
     def answered(self) -> dict[str, int]:
         """How many numbers got which answer."""
@@ -64,7 +66,7 @@ def redis_door(blocklist: Blocklist, *, token: str | None = None, tick_s: float 
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield OpenedDoor(server.sockets[0].getsockname()[1], connections, counters)
+        yield OpenedDoor(server.sockets[0].getsockname()[1], connections, counters, loop)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
