@@ -113,8 +113,10 @@ def test_an_entry_that_has_ended_is_let_through_before_any_sync(gateway: Kamaili
 
 
 def test_what_is_no_telephone_number_is_let_through(gateway: Kamailio) -> None:
-    for user in ("anonymous", "alice", "112", "+62", "0", "1%27%22%20OR", "%7B%7D"):
+    before = gateway.statistic("blocklist_unchecked")
+    for user in ("anonymous", "alice", "112", "+62", "0", "1%27%22%20OR", "%7B%7D", "99999", "0000000", "+62812.(-)"):
         assert call(gateway, user).status == 200, user
+    assert gateway.statistic("blocklist_unchecked") == before
 
 
 @pytest.mark.parametrize(
