@@ -9,27 +9,14 @@ from typing import Final
 import pytest
 
 from integration import listed
-from integration.kamailio import Kamailio, kamailio
+from integration.kamailio import CARD, TRUNK, Kamailio, defines, kamailio
 from integration.listed import Commands
-from integration.services import PREFIX, WAYS, Service, service
+from integration.services import WAYS, Service, service
 from integration.sip import NextHop, Response, caller, next_hop
 from support.waiting import until
 
-CARD: Final = "https://complaints.example/redress.jws"
-TRUNK: Final = "127.0.0.2"
-"""The address of the trunk whose P-Asserted-Identity counts."""
-
 BOUND_S: Final = 3.0
 """So long a call may take whose question is not answered; the example's own limits are 0.3 s and 1 s."""
-
-
-def defines(asked: Service) -> dict[str, str]:
-    """What the example's configuration is told, besides ports and paths of Kamailio's own."""
-    told = {"BLOCKLIST_CARD": f'"{CARD}"', "BLOCKLIST_TRUNKS": f'"192.0.2.0/24,{TRUNK}/32"', "BLOCKLIST_PAUSE_S": "1"}
-    if asked.way == "HTTP":
-        return told | {"BLOCKLIST_HTTP": f'"blocklist=>http://127.0.0.1:{asked.port}"'}
-    told["BLOCKLIST_REDIS"] = f'"name=blocklist;addr=127.0.0.1;port={asked.port};db=0"'
-    return told | ({"BLOCKLIST_KEYS": f'"{PREFIX}"', "BLOCKLIST_COUNTRY": '"62"'} if asked.way == "SINK" else {})
 
 
 @pytest.fixture(scope="module")
