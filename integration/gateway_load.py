@@ -24,11 +24,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from integration import listed
-from integration.kamailio import answers, defines, kamailio
+from integration.kamailio import defines, kamailio
 from integration.listed import Commands
 from integration.neighbours import free_port
 from integration.services import WAYS, service
-from integration.sip import NextHop
+from integration.sip import NextHop, answers
 from support.waiting import until
 
 UNDER_WAY = 64

@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from integration.calls import TRUNK
 from integration.neighbours import Neighbour, free_port, installed_file, program, running
 from integration.services import PREFIX, Service
+from integration.sip import answers
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "gateways" / "kamailio"
 
 CARD: Final = "https://complaints.example/redress.jws"
-TRUNK: Final = "127.0.0.2"
-"""The address of the trunk whose P-Asserted-Identity counts."""
-
 MODULES: Final[Mapping[str, tuple[str, str]]] = {
     "SINK": ("ndb_redis.so", "kamailio-redis-modules"),
     "REDIS": ("ndb_redis.so", "kamailio-redis-modules"),
@@ -100,26 +99,3 @@ def kamailio(
     command += [word for name, value in values.items() for word in ("-A", f"{name}={value}")]
     with running(command, folder=folder, name="kamailio", ready=lambda: answers(port)) as process:
         yield Kamailio(port, process, control)
-
-
-def answers(port: int) -> bool:
-    """Whether it answers OPTIONS."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        channel.bind(("127.0.0.1", 0))
-        address = "{}:{}".format(*channel.getsockname())
-        lines = [
-            "OPTIONS sip:gateway.example SIP/2.0",
-            f"Via: SIP/2.0/UDP {address};branch=z9hG4bKready;rport",
-            "From: <sip:ready@example>;tag=1",
-            "To: <sip:gateway.example>",
-            "Call-ID: ready@example",
-            "CSeq: 1 OPTIONS",
-            "Max-Forwards: 70",
-            "Content-Length: 0",
-        ]
-        channel.settimeout(0.2)
-        try:
-            channel.sendto("\r\n".join([*lines, "", ""]).encode(), ("127.0.0.1", port))
-            return channel.recv(4096).startswith(b"SIP/2.0 200 ")
-        except OSError:  # nothing listens there yet, or it does not answer yet
-            return False
