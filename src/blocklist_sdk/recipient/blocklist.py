@@ -692,6 +692,18 @@ def verdict_of(blocklist: Blocklist, number: str | int, *, scope: Scope | None) 
     return blocklist._verdict(number, scope)
 
 
+def level_of(blocklist: Blocklist, number: str | int, *, scope: Scope | None) -> Level | None:
+    """The level that `Blocklist.check` has, sooner: mostly without reading the number's rows."""
+    check_scope(scope)
+    find = blocklist._current.level_finder(scope)
+    if find is not None:
+        level = find(number if type(number) is int else blocklist._read(number))
+        if level is not None:
+            # False, not None, means that nothing is in force.
+            return None if isinstance(level, bool) else level
+    return blocklist._verdict(number, scope).level
+
+
 def screening_of(blocklist: Blocklist, *, scope: Scope | None) -> "Screening":
     """Do as `Blocklist.screening` does, for `Blocklists`: nothing is logged, as in `verdict_of`."""
     return blocklist._screening(scope)

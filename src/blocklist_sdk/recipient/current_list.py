@@ -19,7 +19,7 @@ from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules, RulesInForce
-from blocklist_sdk.records import Scope
+from blocklist_sdk.records import Level, Scope
 from blocklist_sdk.release.protected import read_protected_file
 from blocklist_sdk.release.published import AHEAD_SAID, clock_behind_text, latest, seconds_behind
 
@@ -27,6 +27,9 @@ log: logging.Logger = logging.getLogger(__name__)
 
 Finder = Callable[[int], bool | None]
 """Says whether an E.164 number is blocked; None if the number's rows have to be read."""
+
+LevelFinder = Callable[[int], Level | bool | None]
+"""Finds the level in force of an E.164 number: False if none is; None if the number's rows have to be read."""
 
 WhenStale = Literal["serve", "raise"]
 
@@ -58,6 +61,27 @@ class FastPath:
     stop: float
     is_blocked: Finder
     read: Callable[[str | int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPath:
+    """Finds levels while the fast path is valid and nothing else is in force.
+
+    Attributes:
+        start: valid from this moment on, in seconds since 1970.
+        stop: valid before this moment.
+        find: finds the level of a number.
+        basis: what is in force: the generation and its expiry, and the rules.
+    """
+
+    start: float
+    stop: float
+    find: LevelFinder
+    basis: tuple[object, object]
+
+    def is_valid(self, now: float, opened: object, rules: object) -> bool:
+        """Whether it is valid at a moment at which these are in force."""
+        return self.start <= now < self.stop and self.basis[0] is opened and self.basis[1] is rules
 
 
 class CurrentList:
@@ -98,6 +122,7 @@ class CurrentList:
         self._rules: Rules | None = None
         self._rules_stamp: object = None
         self._with_rules: tuple[Finder, Rules, FastPath] | None = None
+        self._level_paths: dict[Scope | None, LevelPath] = {}
         self._signed_protected: frozenset[int] = frozenset()
         self.opened: tuple[Generation, datetime | None] | None = None
         self.fast_path: FastPath = self._no_fast_path
@@ -106,6 +131,7 @@ class CurrentList:
         """Release the generation; the next question opens it again."""
         with self._reloading:
             self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
+            self._level_paths.clear()
 
     def generation(self) -> tuple[Generation, datetime | None]:
         """The generation to answer from, at most half a second old, and when it expires.
@@ -129,6 +155,45 @@ class CurrentList:
         if is_past(opened[1], now):
             self._report_stale(opened[1])
         return opened
+
+    def level_finder(self, scope: Scope | None) -> LevelFinder | None:
+        """What finds levels at this moment, for one scope or for all; None if the rows have to be read in any case.
+
+        Raises:
+            NotSynced, Stale: as for `generation`.
+        """
+        now, fast_path = clock(), self.fast_path
+        if not fast_path.start <= now < fast_path.stop:
+            self.generation()
+            fast_path = self.fast_path
+            if not fast_path.start <= now < fast_path.stop:
+                return None
+        path = self._level_paths.get(scope)
+        if (
+            path is None
+            or path.start > now
+            or path.stop <= now
+            or path.basis[0] is not self.opened
+            or path.basis[1] is not self._rules
+        ):
+            path = self._level_paths[scope] = self._make_level_path(scope, now)
+        return path.find
+
+    def _make_level_path(self, scope: Scope | None, now: float) -> LevelPath:
+        """Valid until midnight (UTC) or the end of a rule, while the same release and rules are in force."""
+        basis = opened, rules = self.opened, self._rules
+        assert opened is not None
+        assert rules is not None
+        generation, day = opened[0], int(now // _DAY_S)
+        if scope is not None and (generation.lists_scope(scope) is False or generation.is_scope_rare(scope)):
+            self.warn_of_scope(scope)
+        find, stop = generation.answers.level_finder(day, scope), float((day + 1) * _DAY_S)
+        if rules:
+            in_force = rules.at(datetime.fromtimestamp(now, UTC))
+            find = _level_by_rules_first(find, in_force)
+            if in_force.until is not None:
+                stop = min(stop, in_force.until.timestamp())
+        return LevelPath(now, stop, find, basis)
 
     def clock_behind_s(self, now: datetime) -> int | None:
         """By how many seconds this machine's clock is behind; None if it is not known to be, or by five minutes."""
@@ -313,6 +378,21 @@ def _ask_ranges_too(find: Finder, rules: RulesInForce) -> Finder:
         if answer is None and low <= number < high:
             answer = answers[bisect_right(starts, number) - 1]
         return find(number) if answer is None else answer
+
+    return ruled
+
+
+def _level_by_rules_first(find: LevelFinder, rules: RulesInForce) -> LevelFinder:
+    """The same for levels: a rule blocks, or nothing is in force."""
+    rule_of, starts, answers = rules.answers().get, rules.segments.tolist(), rules.segment_answers()
+
+    def ruled(number: int) -> Level | bool | None:
+        blocks = rule_of(number)
+        if blocks is None and starts and starts[0] <= number < starts[-1]:
+            blocks = answers[bisect_right(starts, number) - 1]
+        if blocks is None:
+            return find(number)
+        return "block" if blocks else False
 
     return ruled
 

@@ -11,7 +11,7 @@ are drawn anew for each table and stay on this machine; and a table with a long 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.release.arrow_files import ColumnFile
 from blocklist_sdk.release.rows import Int64s
+
+A = TypeVar("A")
+"""What a finder answers by kind."""
 
 KIND_BITS: Final = 13
 """A number of 15 digits takes 50 bits, which leaves 13 of a cell's 63."""
@@ -313,9 +316,9 @@ def _prime_from(least: int) -> int:
 
 
 def kind_finder(
-    cells: memoryview, homes: Homes, answers: Sequence[bool | None], elsewhere: Callable[[int], bool | None] | None
-) -> Callable[[int], bool | None]:
-    """A function that answers for one number by its kind.
+    cells: memoryview, homes: Homes, answers: Sequence[A | None], elsewhere: Callable[[int], A | bool | None] | None
+) -> Callable[[int], A | bool | None]:
+    """A function that answers for one number by its kind, False if no entry covers it.
 
     It answers None if the rows have to be read, or if the integer is not an E.164 number. It is a closure, since it is
     called for every message and call, and Python reaches a closure's variables the quickest.
@@ -325,7 +328,7 @@ def kind_finder(
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
     prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
 
-    def find(number: int) -> bool | None:
+    def find(number: int) -> A | bool | None:
         at = (number ^ secret) * multiplier % prime
         while cell := cells[at]:
             if cell >> bits == number:
@@ -343,9 +346,9 @@ def layered_kind_finder(
     changed_homes: Homes,
     cells: memoryview,
     homes: Homes,
-    answers: Sequence[bool | None],
-    elsewhere: Callable[[int], bool | None] | None,
-) -> Callable[[int], bool | None]:
+    answers: Sequence[A | None],
+    elsewhere: Callable[[int], A | bool | None] | None,
+) -> Callable[[int], A | bool | None]:
     """The same where a small table goes before the large one: of the numbers that have changed since."""
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
     prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
@@ -355,7 +358,7 @@ def layered_kind_finder(
         changed_homes.mask,
     )
 
-    def find(number: int) -> bool | None:
+    def find(number: int) -> A | bool | None:
         at = (number ^ changed_secret) * changed_multiplier % changed_prime
         while cell := changed[at]:
             if cell >> bits == number:

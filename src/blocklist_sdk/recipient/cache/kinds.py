@@ -11,7 +11,7 @@ of them mean `UNDECIDED`. An entry that begins no later than its release was pub
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -116,6 +116,15 @@ class KindTable:
         answers: list[bool | None] = [None if is_undecided else level == block for is_undecided, level in columns]
         # One for every kind that a cell can hold, in case a bit of it has flipped.
         return answers + [None] * (KINDS_MAX - len(answers))
+
+    def levels(self, day: int, scope: str | None) -> list[Level | Literal[False] | None]:
+        """The level in force of each kind on a day; False if none is, None if the rows have to be read."""
+        verdicts = self.verdicts(day, scope, self.category)
+        columns = zip(verdicts.is_undecided.tolist(), verdicts.level.tolist(), strict=True)
+        levels: list[Level | Literal[False] | None] = [
+            None if is_undecided else LEVELS[level] if level >= 0 else False for is_undecided, level in columns
+        ]
+        return levels + [None] * (KINDS_MAX - len(levels))
 
     def verdicts(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
         """The answers of all kinds on a day, for one scope or for all together.

@@ -1,10 +1,10 @@
 """Answers straight from the mapped files: whether a number is blocked, and the kinds of many numbers."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +22,14 @@ from blocklist_sdk.recipient.cache.cells import (
     write_cells,
 )
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
+from blocklist_sdk.records import Level
 from blocklist_sdk.release.arrow_files import write_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.spans import places_of
+
+A = TypeVar("A")
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
@@ -224,19 +227,24 @@ class NumberLookup:
         """
         made = self._made
         if made is None or made[0] != day:
-            answers = self._kinds.answers(day)
-            elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
-            base, changed = self._base, self._changed
-            if base.homes == _IN_ROWS:
-                elsewhere = _undecided
-            if changed is None:
-                find = kind_finder(base.cells.data, base.homes, answers, elsewhere)
-            else:
-                find = layered_kind_finder(
-                    changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere
-                )
-            made = self._made = day, find
+            made = self._made = day, self._finder(self._kinds.answers(day))
         return made[1]
+
+    def level_finder(self, day: int, scope: str | None) -> Callable[[int], Level | bool | None]:
+        """A function that finds the level in force of a number on a day, for one scope or for all.
+
+        It answers False if no entry is in force, and None as `finder` does.
+        """
+        return self._finder(self._kinds.levels(day, scope))
+
+    def _finder(self, answers: Sequence[A | None]) -> Callable[[int], A | bool | None]:
+        elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
+        base, changed = self._base, self._changed
+        if base.homes == _IN_ROWS:
+            elsewhere = _undecided
+        if changed is None:
+            return kind_finder(base.cells.data, base.homes, answers, elsewhere)
+        return layered_kind_finder(changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere)
 
     def kinds_of(self, numbers: Int64s) -> Kinds:
         """The kind of each of many numbers."""
@@ -284,11 +292,11 @@ def _undecided(_: int) -> None:
     """The rows have to be read."""
 
 
-def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
+def _segment_finder(first: Int64s, kinds: Kinds, answers: Sequence[A | None]) -> Callable[[int], A | bool | None]:
     starts, kind = first.data, kinds.data
     low, high = int(first[0]), int(first[-1])  # the last segment is a gap without an end
 
-    def find(number: int) -> bool | None:
+    def find(number: int) -> A | bool | None:
         return low <= number < high and answers[kind[bisect_right(starts, number) - 1]]
 
     return find
