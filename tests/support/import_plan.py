@@ -84,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http"},
     # Above the wings
     "lookup_server": _GROUND
-    | {"recipient", "recipient/metrics", "recipient/sync_outcomes"}
+    | {"recipient", "recipient/cache", "recipient/metrics", "recipient/sync_outcomes"}
     | {"recipient/verdict_documents"},
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND

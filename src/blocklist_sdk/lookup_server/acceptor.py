@@ -45,7 +45,7 @@ def accepting(
     new_connection: Callable[[], asyncio.Protocol],
     tls: ssl.SSLContext | None,
     *,
-    makes_room: Callable[[], bool],
+    makes_room: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Take connections from a socket that other processes listen on as well.
 

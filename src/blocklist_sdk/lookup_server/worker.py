@@ -17,6 +17,7 @@ from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.connection import Connections, HttpConnection
 from blocklist_sdk.lookup_server.counters import Counters
 from blocklist_sdk.lookup_server.listeners import Listener
+from blocklist_sdk.lookup_server.redis_door import RedisConnections
 from blocklist_sdk.lookup_server.routes import Routes
 from blocklist_sdk.lookup_server.settings import ServeSettings
 
@@ -95,6 +96,11 @@ def _open_doors(
         elif listener.door == "unix":
             new = functools.partial(HttpConnection, http, counters, is_trusted=True)
             stack.enter_context(accepting(loop, listener.socket, new, None, makes_room=http.make_room))
+        else:
+            port = listener.socket.getsockname()[1]
+            redis = RedisConnections(answers, counters, token=parts.settings.token, port=port)
+            doors.append(redis)
+            stack.enter_context(accepting(loop, listener.socket, redis.new_connection, parts.tls))
     return doors
 
 

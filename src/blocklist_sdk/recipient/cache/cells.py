@@ -20,9 +20,6 @@ from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.release.arrow_files import ColumnFile
 from blocklist_sdk.release.rows import Int64s
 
-A = TypeVar("A")
-"""What a finder answers by kind."""
-
 KIND_BITS: Final = 13
 """A number of 15 digits takes 50 bits, which leaves 13 of a cell's 63."""
 
@@ -65,6 +62,9 @@ _WORKERS: Final = 2
 """numpy releases the interpreter lock, so parts are filled side by side."""
 
 Kinds = NDArray[np.uint16]
+
+A = TypeVar("A")
+"""The answer of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,26 +316,32 @@ def _prime_from(least: int) -> int:
 
 
 def kind_finder(
-    cells: memoryview, homes: Homes, answers: Sequence[A | None], elsewhere: Callable[[int], A | bool | None] | None
-) -> Callable[[int], A | bool | None]:
-    """A function that answers for one number by its kind, False if no entry covers it.
+    cells: memoryview,
+    homes: Homes,
+    answers: Sequence[A | None],
+    elsewhere: Callable[[int], A | None] | None,
+    *,
+    unlisted: A,
+) -> Callable[[int], A | None]:
+    """A function that answers for one number by its kind.
 
     It answers None if the rows have to be read, or if the integer is not an E.164 number. It is a closure, since it is
     called for every message and call, and Python reaches a closure's variables the quickest.
 
-    `answers` are those of each kind; `elsewhere` answers for numbers without a cell, None if no entry covers them.
+    `answers` are those of each kind; `elsewhere` answers for numbers without a cell, None if no entry covers them, and
+    then the answer is `unlisted`.
     """
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
     prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
 
-    def find(number: int) -> A | bool | None:
+    def find(number: int) -> A | None:
         at = (number ^ secret) * multiplier % prime
         while cell := cells[at]:
             if cell >> bits == number:
                 return answers[cell & mask]
             at += 1
         if smallest <= number <= largest:
-            return False if elsewhere is None else elsewhere(number)
+            return unlisted if elsewhere is None else elsewhere(number)
         return None
 
     return find
@@ -347,8 +353,10 @@ def layered_kind_finder(
     cells: memoryview,
     homes: Homes,
     answers: Sequence[A | None],
-    elsewhere: Callable[[int], A | bool | None] | None,
-) -> Callable[[int], A | bool | None]:
+    elsewhere: Callable[[int], A | None] | None,
+    *,
+    unlisted: A,
+) -> Callable[[int], A | None]:
     """The same where a small table goes before the large one: of the numbers that have changed since."""
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
     prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
@@ -358,7 +366,7 @@ def layered_kind_finder(
         changed_homes.mask,
     )
 
-    def find(number: int) -> A | bool | None:
+    def find(number: int) -> A | None:
         at = (number ^ changed_secret) * changed_multiplier % changed_prime
         while cell := changed[at]:
             if cell >> bits == number:
@@ -370,7 +378,7 @@ def layered_kind_finder(
                 return answers[cell & mask]
             at += 1
         if smallest <= number <= largest:
-            return False if elsewhere is None else elsewhere(number)
+            return unlisted if elsewhere is None else elsewhere(number)
         return None
 
     return find

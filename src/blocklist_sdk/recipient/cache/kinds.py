@@ -37,6 +37,9 @@ MIXED: Final = ""
 
 DAY_MS: Final = 86_400_000
 
+Found = Literal["block", "advisory", ""]
+"""The level in force, "" for none: None has another meaning where rows may have to be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class KindVerdicts:
@@ -117,13 +120,12 @@ class KindTable:
         # One for every kind that a cell can hold, in case a bit of it has flipped.
         return answers + [None] * (KINDS_MAX - len(answers))
 
-    def levels(self, day: int, scope: str | None) -> list[Level | Literal[False] | None]:
-        """The level in force of each kind on a day; False if none is, None if the rows have to be read."""
+    def levels(self, day: int, scope: str | None) -> list[Found | None]:
+        """The level in force for numbers of each kind on a day, for one scope or for all; as `answers` otherwise."""
         verdicts = self.verdicts(day, scope, self.category)
+        found: list[Found] = [*LEVELS, ""]  # -1, for none, is the last
         columns = zip(verdicts.is_undecided.tolist(), verdicts.level.tolist(), strict=True)
-        levels: list[Level | Literal[False] | None] = [
-            None if is_undecided else LEVELS[level] if level >= 0 else False for is_undecided, level in columns
-        ]
+        levels = [None if is_undecided else found[level] for is_undecided, level in columns]
         return levels + [None] * (KINDS_MAX - len(levels))
 
     def verdicts(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:

@@ -1,16 +1,17 @@
 """Answers straight from the mapped files: whether a number is blocked, and the kinds of many numbers."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk.recipient.cache.cells import (
+    A,
     Homes,
     Kinds,
     cells_to_write,
@@ -21,15 +22,12 @@ from blocklist_sdk.recipient.cache.cells import (
     numbers_in,
     write_cells,
 )
-from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
-from blocklist_sdk.records import Level
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, Found, KindTable, KindVerdicts
 from blocklist_sdk.release.arrow_files import write_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.spans import places_of
-
-A = TypeVar("A")
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
@@ -170,6 +168,7 @@ class NumberLookup:
                 segments.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("first", "kind")
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
+        self._level_finders: dict[str | None, tuple[int, Callable[[int], Found | None]]] = {}
 
     def changed_tables(
         self, layers: LayeredRows, changes: Difference, *, published_ms: int, from_ms: int, numbers_max: int
@@ -227,24 +226,30 @@ class NumberLookup:
         """
         made = self._made
         if made is None or made[0] != day:
-            made = self._made = day, self._finder(self._kinds.answers(day))
+            made = self._made = day, self._finder_of(self._kinds.answers(day), unlisted=False)
         return made[1]
 
-    def level_finder(self, day: int, scope: str | None) -> Callable[[int], Level | bool | None]:
-        """A function that finds the level in force of a number on a day, for one scope or for all.
+    def level_finder(self, day: int, scope: str | None) -> Callable[[int], Found | None]:
+        """The same for the level in force, for one scope or for all together."""
+        made = self._level_finders.get(scope)
+        if made is None or made[0] != day:
+            made = day, self._finder_of(self._kinds.levels(day, scope), unlisted="")
+            self._level_finders[scope] = made
+        return made[1]
 
-        It answers False if no entry is in force, and None as `finder` does.
-        """
-        return self._finder(self._kinds.levels(day, scope))
-
-    def _finder(self, answers: Sequence[A | None]) -> Callable[[int], A | bool | None]:
-        elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
+    def _finder_of(self, answers: list[A | None], *, unlisted: A) -> Callable[[int], A | None]:
+        """A function that answers by the kind of a number."""
         base, changed = self._base, self._changed
+        elsewhere: Callable[[int], A | None] | None = None
         if base.homes == _IN_ROWS:
             elsewhere = _undecided
+        elif len(self._first):
+            elsewhere = _segment_finder(self._first, self._segment_kinds, answers, unlisted=unlisted)
         if changed is None:
-            return kind_finder(base.cells.data, base.homes, answers, elsewhere)
-        return layered_kind_finder(changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere)
+            return kind_finder(base.cells.data, base.homes, answers, elsewhere, unlisted=unlisted)
+        return layered_kind_finder(
+            changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere, unlisted=unlisted
+        )
 
     def kinds_of(self, numbers: Int64s) -> Kinds:
         """The kind of each of many numbers."""
@@ -292,11 +297,11 @@ def _undecided(_: int) -> None:
     """The rows have to be read."""
 
 
-def _segment_finder(first: Int64s, kinds: Kinds, answers: Sequence[A | None]) -> Callable[[int], A | bool | None]:
+def _segment_finder(first: Int64s, kinds: Kinds, answers: list[A | None], *, unlisted: A) -> Callable[[int], A | None]:
     starts, kind = first.data, kinds.data
     low, high = int(first[0]), int(first[-1])  # the last segment is a gap without an end
 
-    def find(number: int) -> A | bool | None:
-        return low <= number < high and answers[kind[bisect_right(starts, number) - 1]]
+    def find(number: int) -> A | None:
+        return answers[kind[bisect_right(starts, number) - 1]] if low <= number < high else unlisted
 
     return find
