@@ -26,8 +26,9 @@ from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import Counters
 from blocklist_sdk.lookup_server.listeners import Listener, listening
-from blocklist_sdk.lookup_server.settings import ServeSettings, server_context
+from blocklist_sdk.lookup_server.settings import ServeSettings
 from blocklist_sdk.lookup_server.worker import STOP_S, WorkerParts, run_worker
+from blocklist_sdk.net.server_tls import server_context
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist
