@@ -246,7 +246,7 @@ class Conversation:
             return self._enqueue(name, request)
         else:
             return command.run(self, request)
-        self._is_queue_wrong = True
+        self._is_queue_wrong = self._queue is not None
         return resp.error(problem)
 
     def _unknown(self, name: str) -> str:
