@@ -85,7 +85,7 @@ def test_redis_py_asks(door: OpenedDoor, protocol: int) -> None:
 
 
 def test_a_pool_and_threads_ask(door: OpenedDoor) -> None:
-    pool = redis.BlockingConnectionPool(port=door.port, max_connections=4)
+    pool = redis.BlockingConnectionPool(port=door.port, max_connections=4)  # type: ignore[no-untyped-call]
     answers: list[object] = []
 
     def ask() -> None:

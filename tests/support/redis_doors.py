@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import uvloop
 
@@ -47,7 +48,8 @@ def redis_door(blocklist: Blocklist, *, token: str | None = None, tick_s: float 
     counters = Counters(workers=1)
     connections = RedisConnections(Answers(blocklist), counters.of(0, "redis"), token=token)
     loop = uvloop.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(connections.new_connection, "127.0.0.1", 0))
+    creating = loop.create_server(connections.new_connection, "127.0.0.1", 0)
+    server = cast(asyncio.Server, loop.run_until_complete(creating))
 
     async def tick() -> None:
         while True:

@@ -44,6 +44,8 @@ def accepting(
     listener: socket.socket,
     new_connection: Callable[[], asyncio.Protocol],
     tls: ssl.SSLContext | None,
+    *,
+    makes_room: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Take connections from a socket that other processes listen on as well.
 
@@ -54,6 +56,7 @@ def accepting(
         listener: the socket; it does not block.
         new_connection: makes the protocol of a connection.
         tls: for TLS; None for plain text.
+        makes_room: called for each; returns whether it is taken, or else hung up on.
     """
     tasks: set[asyncio.Task[None]] = set()
     is_open = True
@@ -72,6 +75,9 @@ def accepting(
                 log.error("no more connections can be taken: %s", error.strerror)
                 loop.remove_reader(listener)
                 loop.call_later(_NO_FILES_PAUSE_S, listen)
+            return
+        if not makes_room():
+            taken.close()
             return
         taken.setblocking(False)
         task = loop.create_task(_connect(loop, taken, new_connection, tls))

@@ -1,11 +1,12 @@
 """What every door asks: one number, and what stands against it."""
 
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of
 from blocklist_sdk.recipient.cache.kinds import Found
-from blocklist_sdk.records import Level, Scope, Status, Verdict
+from blocklist_sdk.records import Entry, Level, Scope, Status, Verdict
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
@@ -23,6 +24,10 @@ class LookUps(Protocol):
         """As `Blocklist.check`."""
         ...
 
+    def entries(self, number: str | int) -> list[Entry]:
+        """As `Blocklist.entries`."""
+        ...
+
     def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
         """As `Blocklist.screen`."""
         ...
@@ -30,6 +35,13 @@ class LookUps(Protocol):
     def status(self) -> Status:
         """As `Blocklist.status`."""
         ...
+
+
+_STATUS_S: Final = 1.0
+"""How long the state of the list is remembered, seconds: to find it out looks at the disk, and whoever watches a
+service needs no credentials."""
+
+_SOME_NUMBER: Final = 628_000_000_000
 
 
 class Answers:
@@ -42,6 +54,7 @@ class Answers:
     def __init__(self, blocklist: LookUps) -> None:
         """Asks nothing yet."""
         self.blocklist: LookUps = blocklist
+        self._status: tuple[float, Status] | None = None
 
     def blocks(self, number: str | int, scope: Scope | None = None) -> Level | None:
         """What stands against a number; None if nothing does."""
@@ -60,3 +73,18 @@ class Answers:
     def verdict(self, number: str | int, scope: Scope | None = None) -> Verdict:
         """The whole answer."""
         return self.blocklist.check(number, scope=scope)
+
+    def screen(self, column: "ArrowArray | ArrowStream", scope: Scope | None = None) -> "ArrowTable":
+        """The answers for a column, row for row."""
+        return self.blocklist.screen(column, scope=scope)
+
+    def check_ready(self) -> None:
+        """Do nothing if the list can answer."""
+        self.blocklist.entries(_SOME_NUMBER)
+
+    def status(self) -> Status:
+        """The state of the list, a second old at most."""
+        now = time.monotonic()
+        if self._status is None or now - self._status[0] >= _STATUS_S:
+            self._status = now, self.blocklist.status()
+        return self._status[1]

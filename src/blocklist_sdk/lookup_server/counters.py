@@ -92,7 +92,7 @@ class Counters:
         Args:
             workers: how many there are; their rows are 0 and on, and the parent's is the last.
         """
-        self._workers = workers
+        self.workers: int = workers
         self._memory = mmap.mmap(-1, (workers + 1) * _WIDTH * _BYTES)
         self._cells = memoryview(self._memory).cast("q")
 
@@ -105,7 +105,7 @@ class Counters:
 
     def note_sync(self, outcome: SyncOutcome) -> None:
         """Count a sync of the parent process."""
-        row = self._row(self._workers)
+        row = self._row(self.workers)
         row[_SYNCS + OUTCOMES.index(outcome.name)] += 1
         row[_LAST_SYNC] = outcome.error is None
         row[_LAST_SYNC + 1] = outcome.bytes
@@ -113,7 +113,7 @@ class Counters:
         row[_LAST_SYNC + 3] = 1
 
     def _sum(self, place: int) -> int:
-        return sum(self._cells[place + process * _WIDTH] for process in range(self._workers))
+        return sum(self._cells[place + process * _WIDTH] for process in range(self.workers))
 
     def answered(self) -> Iterator[tuple[Door, Answer, int]]:
         """How many numbers got which answer at which door."""
@@ -141,7 +141,7 @@ class Counters:
 
     def syncs(self) -> dict[tuple[str, str | None], float]:
         """What the parent's syncs came to, as `recipient.metrics.render` takes it; empty before the first."""
-        row = self._row(self._workers)
+        row = self._row(self.workers)
         if not row[_LAST_SYNC + 3]:
             return {}
         found: dict[tuple[str, str | None], float] = {

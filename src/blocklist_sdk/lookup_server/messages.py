@@ -24,6 +24,7 @@ class Request:
         query: of the target, as it was sent, without the question mark.
         headers: by their names in lower case; of a repeated one the last.
         body: the content.
+        is_http_1_0: whether the client speaks HTTP/1.0.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Request:
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    is_http_1_0: bool = False
 
     @property
     def content_type(self) -> str:
@@ -88,15 +90,17 @@ def problem_response(problem: Problem) -> Response:
 
 
 def decoded(text: str) -> str | None:
-    """A part of a target without percent-encoding; None if it is not UTF-8. A plus stays one.
+    """A part of a target, whose bytes are characters, without percent-encoding; None if it is not UTF-8.
+
+    A plus stays one.
 
     >>> decoded("%2B62%20811"), decoded("+62"), decoded("%ff")
     ('+62 811', '+62', None)
     """
-    if "%" not in text:
+    if "%" not in text and text.isascii():
         return text
     try:
-        return unquote_to_bytes(text).decode()
+        return unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeDecodeError:
         return None
 

@@ -10,9 +10,11 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import select
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +25,10 @@ from typing import TYPE_CHECKING, Final
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import Counters
-from blocklist_sdk.lookup_server.listeners import listening
-from blocklist_sdk.lookup_server.settings import ServeSettings, server_context
+from blocklist_sdk.lookup_server.listeners import Listener, listening
+from blocklist_sdk.lookup_server.settings import ServeSettings
 from blocklist_sdk.lookup_server.worker import STOP_S, WorkerParts, run_worker
+from blocklist_sdk.net.server_tls import server_context
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist
@@ -34,6 +37,12 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _KILL_AFTER_S: Final = STOP_S + 5.0
+CONNECTIONS_MAX: Final = 4_000
+"""Most connections of a worker, however many files it may open."""
+
+_FILES_KEPT: Final = 128
+"""Files kept for the list and the listeners."""
+
 _FAILED: Final = 70
 """How a worker ends that failed; its parent says so, and ends with a code of its own."""
 
@@ -87,8 +96,8 @@ def serve(blocklist: "Blocklist", settings: ServeSettings, *, on_started: Callab
 def _fork(
     blocklist: "Blocklist",
     settings: ServeSettings,
-    listeners: "Sequence[object]",
-    tls: object,
+    listeners: Sequence[Listener],
+    tls: ssl.SSLContext | None,
     counters: Counters,
     number: int,
     others: Sequence[_Worker],
@@ -108,7 +117,7 @@ def _fork(
         ours.close()
         for other in others:
             other.lifeline.close()
-        parts = WorkerParts(number, settings, listeners, tls, counters, theirs)  # type: ignore[arg-type]
+        parts = WorkerParts(number, settings, listeners, tls, counters, theirs, connections_max())
         run_worker(Answers(blocklist), parts)
         code = 0
     except BaseException:
@@ -118,6 +127,18 @@ def _fork(
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+
+
+def connections_max() -> int:
+    """How many connections a worker may have: as many as the files it may open, of which it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + _FILES_KEPT
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(1, min(CONNECTIONS_MAX, soft - _FILES_KEPT))
 
 
 def _keep_what_is_loaded() -> None:

@@ -1,12 +1,12 @@
 """The settings of a look-up server: what `blocklist serve` was asked for."""
 
 import ipaddress
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.server_tls import TlsFiles
 
 PORT: Final = 8044
 REDIS_PORT: Final = 6044
@@ -15,22 +15,6 @@ WORKERS_MAX: Final = 256
 """More workers than any machine here has processors."""
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Certificate files of a server.
-
-    Attributes:
-        certificate: the server's certificate with its chain, PEM.
-        key: its private key, PEM.
-        client_ca: the authority that must have signed the certificates of clients (mutual TLS); None if clients need no
-            certificate.
-    """
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,36 +82,3 @@ def is_loopback(host: str) -> bool:
         return host.lower() in _LOOPBACK_NAMES
     mapped = getattr(parsed, "ipv4_mapped", None)
     return (mapped or parsed).is_loopback
-
-
-def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """The TLS context of the doors over TCP.
-
-    Raises:
-        InvalidInput: a file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        # Without a password OpenSSL would ask for one on the terminal, and wait.
-        context.load_cert_chain(files.certificate, files.key, password="")
-    except (OSError, ValueError) as error:
-        raise InvalidInput(
-            f"cannot use {files.certificate} with the key {files.key}: {_reason(error)}. Both must be PEM, the key not "
-            "encrypted, and belong together."
-        ) from error
-    if files.client_ca is not None:
-        try:
-            context.load_verify_locations(files.client_ca)
-        except (OSError, ValueError) as error:
-            raise InvalidInput(
-                f"cannot use {files.client_ca}: {_reason(error)}. It must hold certificates as PEM."
-            ) from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return error.reason or "it is not what TLS needs"
-    return getattr(error, "strerror", None) or str(error)

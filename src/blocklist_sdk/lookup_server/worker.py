@@ -39,6 +39,7 @@ class WorkerParts:
         tls: for the doors over TCP; None for plain text.
         counters: of the service.
         lifeline: readable when the parent has ended.
+        limit: most connections at a time.
     """
 
     number: int
@@ -47,6 +48,7 @@ class WorkerParts:
     tls: ssl.SSLContext | None
     counters: Counters
     lifeline: socket.socket
+    limit: int
 
 
 def run_worker(answers: Answers, parts: WorkerParts) -> None:
@@ -81,16 +83,19 @@ def _open_doors(
     loop: asyncio.AbstractEventLoop, answers: Answers, parts: WorkerParts, stack: contextlib.ExitStack
 ) -> list[OpenDoor]:
     """Take connections at every door until the stack is closed."""
-    http = Connections(Routes(answers, token=parts.settings.token))
+    settings = parts.settings
+    http = Connections(
+        Routes(answers, parts.counters, token=settings.token, require_fresh=settings.require_fresh), limit=parts.limit
+    )
     doors: list[OpenDoor] = [http]
     for listener in parts.listeners:
         counters = parts.counters.of(parts.number, listener.door)
         if listener.door == "http":
             new = functools.partial(HttpConnection, http, counters, is_trusted=False)
-            stack.enter_context(accepting(loop, listener.socket, new, parts.tls))
+            stack.enter_context(accepting(loop, listener.socket, new, parts.tls, makes_room=http.make_room))
         elif listener.door == "unix":
             new = functools.partial(HttpConnection, http, counters, is_trusted=True)
-            stack.enter_context(accepting(loop, listener.socket, new, None))
+            stack.enter_context(accepting(loop, listener.socket, new, None, makes_room=http.make_room))
         else:
             port = listener.socket.getsockname()[1]
             redis = RedisConnections(answers, counters, token=parts.settings.token, port=port)

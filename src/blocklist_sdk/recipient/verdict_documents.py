@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,13 @@ def moment(when: datetime | None) -> str | None:
     >>> moment(datetime(2026, 11, 24, 8, 0, tzinfo=UTC))
     '2026-11-24T08:00:00Z'
     """
-    return None if when is None else times.iso(when.replace(microsecond=0))
+    return None if when is None else _moment_text(when)
+
+
+@lru_cache(maxsize=4096)
+def _moment_text(when: datetime) -> str:
+    """The same; remembered, since the entries of a list begin and end at few moments."""
+    return times.iso(when.replace(microsecond=0))
 
 
 def scope_text(scope: frozenset[str]) -> str:
