@@ -1,14 +1,14 @@
-"""Sign the card that says where a refused caller may complain, as RFC 8688 has it, again and again.
+r"""Sign the card that says where a refused caller may complain, as RFC 8688 has it, again and again.
 
-A gateway's ``608 Rejected`` names the address of this card in ``Call-Info``, with ``purpose=jwscard``. It is a JSON Web
-Signature (ES256) of a jCard. Its time must be that of the refusal, give or take a minute, so that nobody can show an old
-card: run this beside a web server, which serves the file.
+A gateway's ``608 Rejected`` names the address of this card in ``Call-Info``, with ``purpose=jwscard``. It is a JSON
+Web Signature (ES256) of a jCard. Its time must be that of the refusal, give or take a minute, so that nobody can show
+an old card: run this beside a web server, which serves the file.
 
-    python redress_card.py --key card.key --certificate https://exchange.example/card.cer \\
+    python redress_card.py --key card.key --certificate https://exchange.example/card.cer \
         --name "Komplain Nomor" --url https://exchange.example/public/ -o /srv/www/redress.jws
 
-Make the key with ``openssl ecparam -name prime256v1 -genkey -noout -out card.key``. An authority that callers trust should
-sign its certificate, and the web server must serve that as well. The private key is needed here only.
+Make the key with ``openssl ecparam -name prime256v1 -genkey -noout -out card.key``. An authority that callers trust
+should sign its certificate, and the web server must serve that as well. The private key is needed here only.
 """
 
 import argparse
