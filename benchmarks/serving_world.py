@@ -172,7 +172,8 @@ def redis(world: World) -> Iterator[Served]:
 
 def _fill(connection: socket.socket, world: World) -> None:
     with world.open() as blocklist:
-        listed = blocklist.to_arrow().select(["number", "level"])
+        table: Any = blocklist.to_arrow()
+        listed = table.select(["number", "level"])
     for batch in listed.to_batches(max_chunksize=10_000):
         pairs = zip(batch.column("number").to_pylist(), batch.column("level").to_pylist(), strict=True)
         words = [f"$16\r\n+{number}\r\n${len(level)}\r\n{level}\r\n" for number, level in pairs]
