@@ -82,3 +82,13 @@ class MixedList:
             cache_dir=self.directory / cache,
             **options,
         )
+
+    def settings(self, cache: str = "cache") -> dict[str, str]:
+        """The environment of a command about the same list."""
+        return {
+            "BLOCKLIST_URL": (self.directory / "publisher" / "repository").as_uri(),
+            "BLOCKLIST_FEED": FEED,
+            "BLOCKLIST_ROOT": str(self.directory / "publisher" / "root.json"),
+            "BLOCKLIST_REGION": "ID",
+            "BLOCKLIST_CACHE_DIR": str(self.directory / cache),
+        }

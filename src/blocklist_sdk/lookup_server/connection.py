@@ -18,7 +18,7 @@ import httptools
 
 from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.messages import Request, Response, problem_response
-from blocklist_sdk.lookup_server.problems import Problem
+from blocklist_sdk.lookup_server.problems import FAULT, Problem
 from blocklist_sdk.lookup_server.routes import Routes
 
 HEAD_BYTES_MAX: Final = 16_384
@@ -161,6 +161,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_in_head = False
         self._overhead = 0
         self._piece_bytes = 0
+        self._plain_body_left = 0
         self._request: Request | None = None
         self._refusal: Problem | None = None
         self._clear_body()
@@ -246,18 +247,43 @@ class HttpConnection(asyncio.Protocol):
     # The parser
 
     def _parse(self, piece: bytes) -> None:
+        if self._plain_body_left:
+            piece = self._take_plain_body(piece)
+        if not piece:
+            return
         self._piece_bytes = len(piece)
         self._overhead += len(piece)
         try:
             self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            self._refuse(Problem("malformed", "this server speaks no other protocol than HTTP/1.1, and is no proxy"))
-        except httptools.HttpParserError:
-            # Also what a callback raised to stop the parser.
+        except httptools.HttpParserUpgrade as upgrade:
+            # Answered as a request without an upgrade (RFC 9110, 7.8): Java's client offers HTTP/2 with the first one.
+            rest = piece[upgrade.args[0] :]
+            if not self._plain_body_left:
+                self._parser = httptools.HttpRequestParser(self)
+            if rest and self._transport is not None and not self._transport.is_closing():
+                self._parse(rest)
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _Stopped):
+                # Without its text, which may contain a number.
+                log.error("a request was not answered: unexpected %s", type(error.__context__).__name__)
+                log.debug("a request was not answered", exc_info=True)
+                self._refusal = FAULT
             self._refuse(self._refusal or _NO_HTTP)
+        except httptools.HttpParserError:
+            self._refuse(_NO_HTTP)
         else:
             if self._overhead > HEAD_BYTES_MAX + _PIECE_BYTES:
                 self._refuse(_head_too_long())
+
+    def _take_plain_body(self, piece: bytes) -> bytes:
+        """Keep a part of a body that the parser leaves to us, and return what comes after it."""
+        part, rest = piece[: self._plain_body_left], piece[self._plain_body_left :]
+        self._plain_body_left -= len(part)
+        self.on_body(part)
+        if not self._plain_body_left:
+            self._on_whole_request()
+            self._parser = httptools.HttpRequestParser(self)
+        return rest
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -299,6 +325,8 @@ class HttpConnection(asyncio.Protocol):
         self._refusal = self._routes.early_problem(request, is_trusted=self._is_trusted)
         if int(self._headers.get("content-length", 0)) > BODY_BYTES_MAX:
             self._stop(self._refusal or _body_too_long())
+        if self._parser.should_upgrade() and not _is_passed_over(request):
+            self._stop(Problem("malformed", "this server speaks no other protocol than HTTP/1.1, and is no proxy"))
         if self._refusal is None and self._headers.get("expect", "").lower() == "100-continue":
             self._write(_CONTINUE)
 
@@ -316,6 +344,14 @@ class HttpConnection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        """Answer, unless a body comes that the parser leaves to us: that of a request with an upgrade."""
+        length = int(self._headers.get("content-length", 0)) if self._parser.should_upgrade() else 0
+        if length:
+            self._plain_body_left = length
+        else:
+            self._on_whole_request()
+
+    def _on_whole_request(self) -> None:
         """Answer, or wait for the answers of the requests before."""
         request = self._request
         assert request is not None, "a head comes first"
@@ -388,6 +424,12 @@ class HttpConnection(asyncio.Protocol):
         self._is_lingering = True
         self._clear()
         self.deadline = time.monotonic() + _LINGER_S
+
+
+def _is_passed_over(request: Request) -> bool:
+    """Whether a request that offers another protocol is answered as if it did not."""
+    offered = request.headers.get("upgrade", "").lower()
+    return request.method != "CONNECT" and "websocket" not in offered and "transfer-encoding" not in request.headers
 
 
 def _origin_form(target: str) -> str:
