@@ -138,6 +138,7 @@ def test_a_wrong_token_takes_trust_away(synced: Blocklist) -> None:
 
 
 def test_commands_wait_for_exec(talk: Conversation) -> None:
+    assert ask(talk, "SET a b").startswith(b"-READONLY ")  # an error of before does not count
     assert ask(talk, "MULTI") == b"+OK\r\n"
     assert not talk.is_plain
     assert ask(talk, f"GET {BLOCKED}") == ask(talk, "GET GoPay") == b"+QUEUED\r\n"
@@ -194,3 +195,33 @@ def test_whatever_is_asked_gets_one_reply_and_nothing_is_raised(synced: Blocklis
         for request in requests:
             reply = talk.reply(request)
             assert (reply[:1] in b"+-:$*%_=" and reply.endswith(b"\r\n")) if request else not reply
+
+
+HANDSHAKES = {
+    "Lettuce 6, version 3": [
+        ("HELLO 3 AUTH default sesame SETNAME gateway-1", b"%7\r\n"),
+        ("CLIENT SETINFO lib-name Lettuce", b"+OK\r\n"),
+        ("CLIENT SETINFO lib-ver 6.8.1.RELEASE/e7c1ea0", b"+OK\r\n"),
+        ("PING", b"+PONG\r\n"),
+    ],
+    "Lettuce 6, version 2": [("AUTH sesame", b"+OK\r\n"), ("PING", b"+PONG\r\n"), ("SELECT 0", b"+OK\r\n")],
+    "Jedis 5": [
+        ("AUTH default sesame", b"+OK\r\n"),
+        ("CLIENT SETNAME gateway-1", b"+OK\r\n"),
+        ("CLIENT SETINFO LIB-NAME jedis", b"+OK\r\n"),
+        ("CLIENT SETINFO LIB-VER 5.2.0", b"+OK\r\n"),
+        ("SELECT 0", b"+OK\r\n"),
+        ("PING", b"+PONG\r\n"),
+    ],
+    "Jedis 5, version 3": [("HELLO 3 AUTH default sesame", b"%7\r\n"), ("CLIENT SETINFO LIB-NAME jedis", b"+OK\r\n")],
+    "hiredis, as in Kamailio": [("AUTH sesame", b"+OK\r\n"), ("PING", b"+PONG\r\n"), ("SELECT 0", b"+OK\r\n")],
+}
+"""What clients send when they connect, by their documentation, where they themselves are not at hand."""
+
+
+@pytest.mark.parametrize("client", HANDSHAKES)
+def test_a_client_connects(synced: Blocklist, client: str) -> None:
+    talk, _ = talking(synced, b"sesame")
+    for line, reply in HANDSHAKES[client]:
+        assert ask(talk, line).startswith(reply)
+    assert ask(talk, f"GET {BLOCKED}") == BLOCK

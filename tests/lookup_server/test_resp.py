@@ -27,7 +27,7 @@ def packed(*arguments: bytes) -> bytes:
 
 
 def packed_gets(keys: list[str]) -> bytes:
-    return b"".join(packed(b"GET", key.encode()) for key in keys)
+    return b"".join(packed(b"get" if len(key) % 3 == 0 else b"GET", key.encode()) for key in keys)
 
 
 def read(pieces: Sequence[bytes], arguments_max: int = resp.ARGUMENTS_MAX) -> tuple[list[Request], str | None]:
@@ -61,7 +61,9 @@ def test_what_a_client_packs_is_read_as_it_was(requests: list[Request], places: 
 def test_the_quick_way_reads_what_the_other_reads(data: bytes) -> None:
     keys = plain_keys(data)
     if keys:
-        assert read([data]) == ([[b"GET", key.encode()] for key in keys], None)
+        requests, problem = read([data])
+        assert [[name.upper(), key] for name, key in requests] == [[b"GET", key.encode()] for key in keys]
+        assert problem is None
 
 
 def test_the_quick_way_is_taken_for_what_clients_send() -> None:

@@ -17,7 +17,8 @@ from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.questions import NUMBERS_MAX
 from blocklist_sdk.lookup_server.resp import ProtocolVersion, Request
-from blocklist_sdk.records import SCOPES, Level, Scope
+from blocklist_sdk.recipient.cache.kinds import Found
+from blocklist_sdk.records import SCOPES, Scope
 
 REDIS_VERSION: Final = "7.0.0"
 """The version of Redis whose commands are spoken: clients look at it to know what they may send."""
@@ -37,7 +38,11 @@ _PRINTABLE: Final = b"!~"
 _STATUS_S: Final = 1.0
 """How long what ``INFO`` says of the list is kept, seconds: it reads the disk."""
 
-_LEVEL: Final[dict[str, bytes]] = {"block": resp.text("block"), "advisory": resp.text("advisory")}
+_REPLIES: Final[dict[ProtocolVersion, dict[Found, bytes]]] = {
+    version: {"block": resp.text("block"), "advisory": resp.text("advisory"), "": resp.nil(version)}
+    for version in (2, 3)
+}
+"""The reply for each level."""
 
 _SCOPED: Final[dict[str, Scope]] = {scope: scope for scope in SCOPES}
 
@@ -78,11 +83,6 @@ def split_key(key: str) -> tuple[str, Scope | None]:
     if name.isalpha() and name.lower() != "tel":
         raise InvalidInput(f"{name[:20]!r} is not a scope; the scopes are {', '.join(SCOPES)}")
     return key, None
-
-
-def level_reply(level: Level | None, version: ProtocolVersion) -> bytes:
-    """``block``, ``advisory`` or nil."""
-    return resp.nil(version) if level is None else _LEVEL[level]
 
 
 def error_reply(error: BlocklistError, *, place: str = "") -> bytes:
@@ -186,32 +186,51 @@ class Conversation:
 
     def plain_replies(self, keys: Sequence[str]) -> bytes:
         """The replies to so many ``GET``."""
-        nil = resp.nil(self.version)
-        if ":" in keys[0] or (len(keys) > 1 and ":" in "".join(keys)):
-            return b"".join([self._get_one(key) for key in keys])  # scopes
         try:
-            levels = self.door.answers.levels(keys)
+            levels = self._levels(keys)
         except BlocklistError:
             return b"".join([self._get_one(key) for key in keys])  # at least one of them has no answer
+        reply_of = _REPLIES[self.version].__getitem__
+        return reply_of(levels[0]) if len(levels) == 1 else b"".join(map(reply_of, levels))
+
+    def _levels(self, keys: Sequence[str]) -> list[Found]:
+        """What stands against the numbers of some keys, by one look at the list for each scope; counted.
+
+        Raises:
+            BlocklistError: one of them has no answer.
+        """
+        if ":" in keys[0] or (len(keys) > 1 and ":" in "".join(keys)):
+            levels = self._scoped_levels(keys)
+        else:
+            levels = self.door.answers.levels(keys)
         counted = self.door.counters.numbers
         if len(levels) == 1:
-            level = levels[0]
-            counted(level or "free")
-            return _LEVEL.get(level, nil)
+            counted(levels[0] or "free")
+            return levels
         blocks, advisories = levels.count("block"), levels.count("advisory")
         counted("block", blocks)
         counted("advisory", advisories)
         counted("free", len(levels) - blocks - advisories)
-        return b"".join([_LEVEL.get(level, nil) for level in levels])
+        return levels
+
+    def _scoped_levels(self, keys: Sequence[str]) -> list[Found]:
+        questions = [split_key(key) for key in keys]
+        found: list[Found] = [""] * len(keys)
+        for scope in {scope for _, scope in questions}:
+            places = [place for place, question in enumerate(questions) if question[1] == scope]
+            levels = self.door.answers.levels([questions[place][0] for place in places], scope)
+            for place, level in zip(places, levels, strict=True):
+                found[place] = level
+        return found
 
     def _get_one(self, key: str) -> bytes:
         try:
             level = self._level(key)
         except BlocklistError as error:
             return error_reply(error)
-        return level_reply(level, self.version)
+        return _REPLIES[self.version][level]
 
-    def _level(self, key: str) -> Level | None:
+    def _level(self, key: str) -> Found:
         """What stands against a key's number; counted.
 
         Raises:
@@ -220,7 +239,7 @@ class Conversation:
         counted = self.door.counters.numbers
         try:
             number, scope = split_key(key)
-            level = self.door.answers.blocks(number, scope)
+            (level,) = self.door.answers.levels((number,), scope)
         except InvalidInput:
             counted("invalid")
             raise
@@ -246,7 +265,7 @@ class Conversation:
             return self._enqueue(name, request)
         else:
             return command.run(self, request)
-        self._is_queue_wrong = True
+        self._is_queue_wrong = self._queue is not None
         return resp.error(problem)
 
     def _unknown(self, name: str) -> str:
@@ -264,21 +283,23 @@ class Conversation:
         return self._get_one(_key(request[1]))
 
     def _mget(self, request: Request) -> bytes:
-        return self._each(request[1:], lambda levels: self._array_of(levels))
-
-    def _array_of(self, levels: list[Level | None]) -> bytes:
-        return resp.array([level_reply(level, self.version) for level in levels])
+        replies = _REPLIES[self.version]
+        return self._each(request[1:], lambda levels: resp.array([replies[level] for level in levels]))
 
     def _exists(self, request: Request) -> bytes:
         return self._each(request[1:], lambda levels: resp.integer(levels.count("block")))
 
-    def _each(self, keys: Sequence[bytes], answer: Callable[[list[Level | None]], bytes]) -> bytes:
+    def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> bytes:
         if len(keys) > NUMBERS_MAX:
             return resp.error(f"ERR a request may have {NUMBERS_MAX:,} numbers: send several requests")
-        levels: list[Level | None] = []
-        for place, key in enumerate(keys, 1):
+        texts = [_key(key) for key in keys]
+        try:
+            return answer(self._levels(texts))
+        except BlocklistError:
+            levels: list[Found] = []
+        for place, text in enumerate(texts, 1):
             try:
-                levels.append(self._level(_key(key)))
+                levels.append(self._level(text))
             except BlocklistError as error:
                 return error_reply(error, place=f"number {place} of {len(keys)}: " if len(keys) > 1 else "")
         return answer(levels)

@@ -42,6 +42,9 @@ _ARRAY, _TEXT = b"*$"
 _DIGITS: Final = 7
 """More digits than any count or length that is allowed."""
 
+_GET: Final = ("GET", "get")
+"""How clients write it."""
+
 _PLAIN_LENGTHS: Final = tuple(f"${length}" for length in range(65))
 """How the length of a short text is written."""
 
@@ -210,17 +213,16 @@ def plain_keys(data: bytes) -> list[str] | None:
         parts = data.decode("ascii").split("\r\n")
         if len(parts) == 6:
             count, name_length, name, length, key, rest = parts
-            if count == "*2" and name_length == "$3" and name == "GET" and length == _PLAIN_LENGTHS[len(key)]:
-                return None if rest else [key]
-            return None
-        keys = parts[4::5]
+            is_get = count == "*2" and name_length == "$3" and name in _GET
+            return [key] if is_get and length == _PLAIN_LENGTHS[len(key)] and not rest else None
+        keys, names = parts[4::5], parts[2::5]
         number = len(keys)
         if (
             len(parts) == 5 * number + 1
             and not parts[-1]
             and parts[0::5].count("*2") == number
             and parts[1::5].count("$3") == number
-            and parts[2::5].count("GET") == number
+            and names.count("GET") + names.count("get") == number
             and parts[3::5] == [_PLAIN_LENGTHS[length] for length in map(len, keys)]
         ):
             return keys

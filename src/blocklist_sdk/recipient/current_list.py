@@ -293,12 +293,13 @@ class CurrentList:
         Raises:
             NotSynced, Stale: as for `generation`.
         """
-        fast_path = self.fast_path
-        if not fast_path.start <= clock() < fast_path.stop:
-            self.generation()
-            fast_path = self.fast_path
-        now = clock()
+        fast_path, now = self.fast_path, clock()
         known = self._level_paths.get(scope)
+        if known is not None and known[0] is fast_path and known[1].start <= now < known[1].stop:
+            return known[1]
+        if not fast_path.start <= now < fast_path.stop:
+            self.generation()
+            fast_path, now = self.fast_path, clock()
         if known is None or known[0] is not fast_path:
             opened, rules = self.opened, self._rules
             if opened is None or rules is None:
