@@ -217,16 +217,15 @@ def test_half_requests_and_silence_have_an_end(synced: Blocklist, monkeypatch: p
         assert time.monotonic() < started + 4
 
 
-def test_connections_have_a_bound_and_strangers_give_way(synced: Blocklist, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door_module, "CONNECTIONS_MAX", 3)
-    with redis_door(synced) as door:
+def test_connections_have_a_bound_and_strangers_give_way(synced: Blocklist) -> None:
+    with redis_door(synced, limit=3) as door:
         some = [connected(door) for _ in range(4)]
         assert read_all(some[3]).startswith(b"-ERR max number of clients reached")
         some[0].sendall(GET)
         assert read_exactly(some[0], len(BLOCK)) == BLOCK
         for each in some:
             each.close()
-    with redis_door(synced, token="sesame") as door:
+    with redis_door(synced, token="sesame", limit=3) as door:
         some = [connected(door) for _ in range(3)]
         some[0].sendall(b"AUTH sesame\r\n")
         assert read_exactly(some[0], 5) == b"+OK\r\n"

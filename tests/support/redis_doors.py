@@ -37,16 +37,19 @@ class OpenedDoor:
 
 
 @contextlib.contextmanager
-def redis_door(blocklist: Blocklist, *, token: str | None = None, tick_s: float = 1.0) -> Iterator[OpenedDoor]:
+def redis_door(
+    blocklist: Blocklist, *, token: str | None = None, tick_s: float = 1.0, limit: int = 100
+) -> Iterator[OpenedDoor]:
     """Open the door; at the end every connection is cut.
 
     Args:
         blocklist: the list that is asked.
         token: what clients must show.
+        limit: most connections at a time.
         tick_s: seconds between two looks for connections that take too long.
     """
     counters = Counters(workers=1)
-    connections = RedisConnections(Answers(blocklist), counters.of(0, "redis"), token=token)
+    connections = RedisConnections(Answers(blocklist), counters.of(0, "redis"), token=token, limit=limit)
     loop = uvloop.new_event_loop()
     creating = loop.create_server(connections.new_connection, "127.0.0.1", 0)
     server = cast(asyncio.Server, loop.run_until_complete(creating))

@@ -87,6 +87,7 @@ def serve(
 
     from blocklist_sdk.cli.watch import duration
     from blocklist_sdk.net.server_tls import TlsFiles
+    from blocklist_sdk.recipient.sync.schedule import interval
 
     if every is not None and not watch:
         raise InvalidInput("--every is the time between syncs: use it with --watch")
@@ -106,7 +107,7 @@ def serve(
         workers=workers,
         token=None if token_file is None else first_line(token_file, "token"),
         tls=tls,
-        watch_every_s=duration(every or "1h").total_seconds() if watch else None,
+        watch_every_s=interval(duration(every or "1h")).total_seconds() if watch else None,
         require_fresh=require_fresh,
     )
     asked.check()

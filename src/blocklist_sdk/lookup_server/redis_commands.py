@@ -38,7 +38,11 @@ _PRINTABLE: Final = b"!~"
 _STATUS_S: Final = 1.0
 """How long what ``INFO`` says of the list is kept, seconds: it reads the disk."""
 
-_LEVEL: Final[dict[str, bytes]] = {"block": resp.text("block"), "advisory": resp.text("advisory")}
+_REPLIES: Final[dict[ProtocolVersion, dict[Found, bytes]]] = {
+    version: {"block": resp.text("block"), "advisory": resp.text("advisory"), "": resp.nil(version)}
+    for version in (2, 3)
+}
+"""The reply for each level."""
 
 _SCOPED: Final[dict[str, Scope]] = {scope: scope for scope in SCOPES}
 
@@ -182,12 +186,12 @@ class Conversation:
 
     def plain_replies(self, keys: Sequence[str]) -> bytes:
         """The replies to so many ``GET``."""
-        nil = resp.nil(self.version)
         try:
             levels = self._levels(keys)
         except BlocklistError:
             return b"".join([self._get_one(key) for key in keys])  # at least one of them has no answer
-        return b"".join([_LEVEL.get(level, nil) for level in levels])
+        reply_of = _REPLIES[self.version].__getitem__
+        return reply_of(levels[0]) if len(levels) == 1 else b"".join(map(reply_of, levels))
 
     def _levels(self, keys: Sequence[str]) -> list[Found]:
         """What stands against the numbers of some keys, by one look at the list for each scope; counted.
@@ -224,7 +228,7 @@ class Conversation:
             level = self._level(key)
         except BlocklistError as error:
             return error_reply(error)
-        return _LEVEL.get(level, resp.nil(self.version))
+        return _REPLIES[self.version][level]
 
     def _level(self, key: str) -> Found:
         """What stands against a key's number; counted.
@@ -279,8 +283,8 @@ class Conversation:
         return self._get_one(_key(request[1]))
 
     def _mget(self, request: Request) -> bytes:
-        nil = resp.nil(self.version)
-        return self._each(request[1:], lambda levels: resp.array([_LEVEL.get(level, nil) for level in levels]))
+        replies = _REPLIES[self.version]
+        return self._each(request[1:], lambda levels: resp.array([replies[level] for level in levels]))
 
     def _exists(self, request: Request) -> bytes:
         return self._each(request[1:], lambda levels: resp.integer(levels.count("block")))

@@ -19,9 +19,6 @@ from blocklist_sdk.lookup_server.resp import RequestReader, plain_keys
 
 log: logging.Logger = logging.getLogger(__name__)
 
-CONNECTIONS_MAX: Final = 4_000
-"""Most connections of a worker; clients keep a handful each."""
-
 REQUEST_S: Final = 10.0
 """How long a request may take from its first byte to its last, seconds; and how long a client may take to show the
 token."""
@@ -50,15 +47,19 @@ class RedisConnections:
         is_draining: whether the worker stops.
     """
 
-    def __init__(self, answers: Answers, counters: DoorCounters, *, token: str | None, port: int = 0) -> None:
+    def __init__(
+        self, answers: Answers, counters: DoorCounters, *, token: str | None, limit: int, port: int = 0
+    ) -> None:
         """No connection is open.
 
         Args:
             answers: what answers questions.
             counters: of this door in this worker.
             token: what clients must show first; None if they need not.
+            limit: most connections at a time.
             port: where they connect.
         """
+        self._limit = limit
         shown = None if token is None else token.encode()
         self.door: Door = Door(answers, counters, shown, version("blocklist-sdk"), port)
         self.open: set[RedisConnection] = set()
@@ -71,7 +72,7 @@ class RedisConnections:
 
     def enter(self, connection: "RedisConnection") -> bool:
         """Take a connection if there is room, or if one that has not shown the token gives way."""
-        if len(self.open) >= CONNECTIONS_MAX:
+        if len(self.open) >= self._limit:
             if not self.strangers:
                 return False
             next(iter(self.strangers)).abort()

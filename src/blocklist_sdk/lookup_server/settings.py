@@ -1,6 +1,7 @@
 """The settings of a look-up server: what `blocklist serve` was asked for."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,12 @@ REDIS_PORT: Final = 6044
 
 WORKERS_MAX: Final = 256
 """More workers than any machine here has processors."""
+
+TOKEN_CHARS_MIN: Final = 16
+"""A shorter token can be guessed over a network."""
+
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9._~+/-]{{{TOKEN_CHARS_MIN},}}=*")
+"""What a header can carry (RFC 6750, 2.1)."""
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
 
@@ -55,6 +62,11 @@ class ServeSettings:
             raise InvalidInput("nothing to listen on: give a port, a Unix socket or a Redis port")
         if not 1 <= self.workers <= WORKERS_MAX:
             raise InvalidInput(f"the number of workers must be from 1 to {WORKERS_MAX}, not {self.workers}")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise InvalidInput(
+                f"the token must have at least {TOKEN_CHARS_MIN} characters, of letters, digits and -._~+/=: make one "
+                "with `openssl rand -hex 32`"
+            )
         if self.is_protected:
             return
         for is_open, address in ((self.port is not None, self.host), (self.redis_port is not None, self.redis_host)):

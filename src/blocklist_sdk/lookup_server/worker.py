@@ -98,7 +98,7 @@ def _open_doors(
             stack.enter_context(accepting(loop, listener.socket, new, None, makes_room=http.make_room))
         else:
             port = listener.socket.getsockname()[1]
-            redis = RedisConnections(answers, counters, token=parts.settings.token, port=port)
+            redis = RedisConnections(answers, counters, token=settings.token, port=port, limit=parts.limit)
             doors.append(redis)
             stack.enter_context(accepting(loop, listener.socket, redis.new_connection, parts.tls))
     return doors
