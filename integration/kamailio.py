@@ -29,7 +29,8 @@ def defines(asked: Service) -> dict[str, str]:
     values = {"BLOCKLIST_CARD": f'"{CARD}"', "BLOCKLIST_TRUNKS": f'"192.0.2.0/24,{TRUNK}/32"', "BLOCKLIST_PAUSE_S": "1"}
     if asked.way == "HTTP":
         return values | {"BLOCKLIST_HTTP": f'"blocklist=>http://127.0.0.1:{asked.port}"'}
-    values["BLOCKLIST_REDIS"] = f'"name=blocklist;addr=127.0.0.1;port={asked.port};db=0"'
+    password = f";pass={asked.token}" if asked.token else ""
+    values["BLOCKLIST_REDIS"] = f'"name=blocklist;addr=127.0.0.1;port={asked.port};db=0{password}"'
     return values | ({"BLOCKLIST_KEYS": f'"{PREFIX}"', "BLOCKLIST_COUNTRY": '"62"'} if asked.way == "SINK" else {})
 
 
