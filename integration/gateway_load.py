@@ -26,10 +26,9 @@ from pathlib import Path
 from integration import listed
 from integration.kamailio import defines, kamailio
 from integration.listed import Commands
-from integration.neighbours import free_port
+from integration.neighbours import PATIENCE_S, free_port
 from integration.services import WAYS, service
 from integration.sip import NextHop, answers
-from support.waiting import until
 
 UNDER_WAY = 64
 """Calls at the same time when calls a second are measured."""
@@ -55,7 +54,9 @@ def _next_hop() -> Iterator[int]:
     process = multiprocessing.get_context("spawn").Process(target=_answer, args=(port,), daemon=True)
     process.start()
     try:
-        until(lambda: answers(port))
+        deadline = time.monotonic() + PATIENCE_S
+        while not answers(port):
+            assert time.monotonic() < deadline, "the next hop does not come up"
         yield port
     finally:
         process.terminate()
