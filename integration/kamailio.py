@@ -2,24 +2,36 @@
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from integration.calls import TRUNK
 from integration.neighbours import Neighbour, free_port, installed_file, program, running
+from integration.services import PREFIX, Service
+from integration.sip import answers
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "gateways" / "kamailio"
 
+CARD: Final = "https://complaints.example/redress.jws"
 MODULES: Final[Mapping[str, tuple[str, str]]] = {
     "SINK": ("ndb_redis.so", "kamailio-redis-modules"),
     "REDIS": ("ndb_redis.so", "kamailio-redis-modules"),
     "HTTP": ("http_client.so", "kamailio-utils-modules"),
-    "NOTHING": ("pv.so", "kamailio"),
 }
 """For each way to ask, the module that it needs, and Debian's package of it."""
+
+
+def defines(asked: Service) -> dict[str, str]:
+    """The example's definitions for what it asks."""
+    values = {"BLOCKLIST_CARD": f'"{CARD}"', "BLOCKLIST_TRUNKS": f'"192.0.2.0/24,{TRUNK}/32"', "BLOCKLIST_PAUSE_S": "1"}
+    if asked.way == "HTTP":
+        return values | {"BLOCKLIST_HTTP": f'"blocklist=>http://127.0.0.1:{asked.port}"'}
+    password = f";pass={asked.token}" if asked.token else ""
+    values["BLOCKLIST_REDIS"] = f'"name=blocklist;addr=127.0.0.1;port={asked.port};db=0{password}"'
+    return values | ({"BLOCKLIST_KEYS": f'"{PREFIX}"', "BLOCKLIST_COUNTRY": '"62"'} if asked.way == "SINK" else {})
 
 
 class Kamailio:
@@ -51,7 +63,7 @@ class Kamailio:
 
 @contextlib.contextmanager
 def kamailio(
-    folder: Path, way: str, *, next_hop: int, defines: Mapping[str, str], children: int | None = None
+    folder: Path, way: str, *, next_hop: int, defines: Mapping[str, str], memory_mb: int = 64
 ) -> Iterator[Kamailio]:
     """Start it.
 
@@ -60,7 +72,7 @@ def kamailio(
         way: how it asks: a key of `MODULES`.
         next_hop: the port on loopback to which it relays.
         defines: names of the example's ``#!trydef`` and their values.
-        children: the number of its processes; None for the example's.
+        memory_mb: shared memory, which holds calls for some seconds after their end.
     """
     server = program("kamailio", package="Debian's kamailio")
     module, package = MODULES[way]
@@ -73,38 +85,18 @@ def kamailio(
         "CONTROL": f'"{control}"',
         **defines,
     }
-    command: list[str | Path] = [server, "-f", EXAMPLE / "kamailio.cfg", "-DD", "-E", "-Y", folder]
-    command += ["-A", f"BLOCKLIST_WITH_{way}"]
+    command: list[str | Path] = [
+        server,
+        "-f",
+        EXAMPLE / "kamailio.cfg",
+        "-DD",
+        "-E",
+        "-Y",
+        folder,
+        "-m",
+        str(memory_mb),
+    ]
+    command += ["-m", str(memory_mb), "-A", f"BLOCKLIST_WITH_{way}"]
     command += [word for name, value in values.items() for word in ("-A", f"{name}={value}")]
-    if children is not None:
-        command += ["-n", str(children)]
-    with running(command, folder=folder, name="kamailio", ready=lambda: _answers(port)) as process:
+    with running(command, folder=folder, name="kamailio", ready=lambda: answers(port)) as process:
         yield Kamailio(port, process, control)
-
-
-def _answers(port: int) -> bool:
-    """Whether it answers OPTIONS."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        channel.bind(("127.0.0.1", 0))
-        address = "{}:{}".format(*channel.getsockname())
-        lines = [
-            "OPTIONS sip:gateway.example SIP/2.0",
-            f"Via: SIP/2.0/UDP {address};branch=z9hG4bKready;rport",
-            "From: <sip:ready@example>;tag=1",
-            "To: <sip:gateway.example>",
-            "Call-ID: ready@example",
-            "CSeq: 1 OPTIONS",
-            "Max-Forwards: 70",
-            "Content-Length: 0",
-        ]
-        channel.settimeout(0.2)
-        try:
-            channel.sendto("\r\n".join([*lines, "", ""]).encode(), ("127.0.0.1", port))
-            return channel.recv(4096).startswith(b"SIP/2.0 200 ")
-        except OSError:  # nothing listens there yet, or it does not answer yet
-            return False
-
-
-def is_installed() -> bool:
-    """Whether there is a Kamailio, for programs that are not tests."""
-    return shutil.which("kamailio") is not None or Path("/usr/sbin/kamailio").exists()

@@ -29,8 +29,9 @@ ENDS_AFTER_S: Final = 4
 _PASSPHRASE: Final = "generated for a test"
 _COMMAND_S: Final = 120.0
 
-_FILLING: Final = tuple(f"62812{number:08d}" for number in range(50_000_000, 50_000_200))
-"""Enough other numbers that no guard finds one more or less to be much."""
+FILLING_FROM: Final = 6281250000000
+_FILLING: Final = 200
+"""So many other numbers that no guard finds one more or less to be much."""
 
 
 class Commands:
@@ -77,8 +78,8 @@ class Commands:
         """What a command writes with ``--json``."""
         return json.loads(self.run(*arguments, "--json"))
 
-    def publish_first(self) -> None:
-        """Make a publisher's folder with the list of this module."""
+    def publish_first(self, *, filling: int = _FILLING) -> None:
+        """Make a publisher's folder with the list of this module, and `filling` other numbers."""
         self.run("publish", "init", "publisher", "--feed", f"{FEED}=sms+voice", "--region", "ID")
         ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=ENDS_AFTER_S)
         self.release(
@@ -89,7 +90,7 @@ class Commands:
                 f"{SMS_ONLY},block,sms,",
                 f"{ENDING},block,,{ends.isoformat().replace('+00:00', 'Z')}",
                 f"{RANGE},block,,",
-                *(f"{number},block,," for number in _FILLING),
+                *(f"{number},block,," for number in range(FILLING_FROM, FILLING_FROM + filling)),
             ]
         )
 

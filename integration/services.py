@@ -25,12 +25,14 @@ class Service:
         way: one of `WAYS`.
         commands: the recipient's.
         port: where it listens on loopback.
+        token: the token that its clients must show; None for no token.
         process: its process; None after `stop`.
     """
 
     way: str
     commands: Commands
     port: int
+    token: str | None = None
     process: Neighbour | None = None
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -52,6 +54,11 @@ class Service:
                 command += ["--redis-port", str(self.port), "--port", str(free_port())]
             else:
                 command += ["--port", str(self.port)]
+            if self.token is not None:
+                path = folder / "token"
+                path.touch(mode=0o600)
+                path.write_text(f"{self.token}\n")
+                command += ["--token-file", str(path)]
         self.process = self._running.enter_context(
             running(
                 command,
@@ -85,9 +92,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(way: str, commands: Commands) -> Iterator[Service]:
+def service(way: str, commands: Commands, *, token: str | None = None) -> Iterator[Service]:
     """Start what a gateway asks."""
-    made = Service(way, commands, free_port())
+    made = Service(way, commands, free_port(), token)
     made.start()
     try:
         yield made

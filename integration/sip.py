@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -34,12 +34,14 @@ class Response:
         reason: such as ``Rejected``.
         headers: names in small letters, and values, in the order of the message.
         seconds: from the first request to this response.
+        provisional: the status of each response before it.
     """
 
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...]
     seconds: float
+    provisional: tuple[int, ...] = ()
 
     def values(self, name: str) -> list[str]:
         """The values of a header."""
@@ -69,13 +71,16 @@ class Caller:
         self._gateway = ("127.0.0.1", gateway)
         self._address = "{}:{}".format(*channel.getsockname())
 
-    def call(self, origin: str, *, asserted: str | None = None, method: str = "INVITE") -> Response:
+    def call(
+        self, origin: str, *, asserted: str | None = None, method: str = "INVITE", headers: Sequence[str] = ()
+    ) -> Response:
         """Send one request.
 
         Args:
             origin: the URI in ``From``, such as ``sip:+6281200000001@trunk.example``.
             asserted: the value of ``P-Asserted-Identity``; None for no such header.
             method: ``INVITE`` or ``MESSAGE``.
+            headers: more headers, as lines.
 
         Raises:
             AssertionError: no final response came within `ANSWER_S`.
@@ -96,20 +101,24 @@ class Caller:
             f"CSeq: {number} {method}",
             f"Contact: <sip:{self._address}>",
             *([f"P-Asserted-Identity: {asserted}"] if asserted else []),
-            "Content-Length: 0",
+            *headers,
         ]
-        response = self._final(_message(lines), call_id)
+        response = self._final(_message(lines, offer(self._address) if method == "INVITE" else ""), call_id)
         if method == "INVITE":
             to = response.values("to")[0]
             # The ACK of a failure belongs to the transaction; that of a success goes the way of the dialog.
-            routes = [f"Route: {value}" for value in response.values("record-route")] if response.status < 300 else []
+            routes: list[str] = []
+            if response.status < 300:
+                target = response.values("contact")[0].strip("<>")
+                routes = [f"Route: {value}" for value in response.values("record-route")]
             acknowledgement = [f"ACK {target} SIP/2.0", *common, f"To: {to}", f"CSeq: {number} ACK", *routes]
-            self._channel.sendto(_message([*acknowledgement, "Content-Length: 0"]), self._gateway)
+            self._channel.sendto(_message(acknowledgement), self._gateway)
         return response
 
     def _final(self, request: bytes, call_id: str) -> Response:
         start = time.monotonic()
         wait, again = RETRANSMIT_S, start
+        provisional: list[int] = []
         while (now := time.monotonic()) < start + ANSWER_S:
             if now >= again:
                 self._channel.sendto(request, self._gateway)
@@ -123,13 +132,22 @@ class Caller:
             headers = headers_of(text)
             if ("call-id", call_id) in headers:
                 if int(status) >= 200:
-                    return Response(int(status), reason, headers, time.monotonic() - start)
+                    return Response(int(status), reason, headers, time.monotonic() - start, tuple(provisional))
+                provisional.append(int(status))
                 again = start + ANSWER_S  # a provisional response ends retransmission
         raise AssertionError(f"no final response within {ANSWER_S:g} s")
 
 
-def _message(lines: list[str]) -> bytes:
-    return "\r\n".join([*lines, "", ""]).encode()
+def offer(address: str) -> str:
+    """A description of a session of speech, for an address such as ``127.0.0.1:5060``. Nobody sends speech."""
+    host = address.partition(":")[0]
+    lines = ["v=0", f"o=- 1 1 IN IP4 {host}", "s=-", f"c=IN IP4 {host}", "t=0 0", "m=audio 9000 RTP/AVP 8"]
+    return "\r\n".join([*lines, "a=rtpmap:8 PCMA/8000", ""])
+
+
+def _message(lines: list[str], body: str = "") -> bytes:
+    described = ["Content-Type: application/sdp"] if body else []
+    return "\r\n".join([*lines, *described, f"Content-Length: {len(body)}", "", body]).encode()
 
 
 class NextHop:
@@ -161,8 +179,9 @@ class NextHop:
             for name, value in headers:
                 if name in _COPIED:
                     lines.append(f"{name}: {value}{';tag=next' if name == 'to' and ';tag=' not in value else ''}")
-            lines += [f"Contact: <sip:127.0.0.1:{self.port}>", "Content-Length: 0"]
-            self._channel.sendto(_message(lines), sender)
+            lines.append(f"Contact: <sip:127.0.0.1:{self.port}>")
+            body = offer(f"127.0.0.1:{self.port}") if "m=audio" in text else ""
+            self._channel.sendto(_message(lines, body), sender)
 
 
 @contextlib.contextmanager
@@ -179,3 +198,26 @@ def next_hop() -> Iterator[NextHop]:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
                 last.sendto(b"", ("127.0.0.1", hop.port))
             thread.join(5)
+
+
+def answers(port: int) -> bool:
+    """Whether something at a port of loopback answers OPTIONS, with whatever status."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        channel.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*channel.getsockname())
+        lines = [
+            "OPTIONS sip:gateway.example SIP/2.0",
+            f"Via: SIP/2.0/UDP {address};branch=z9hG4bKready;rport",
+            "From: <sip:ready@example>;tag=1",
+            "To: <sip:gateway.example>",
+            "Call-ID: ready@example",
+            "CSeq: 1 OPTIONS",
+            "Max-Forwards: 70",
+            "Content-Length: 0",
+        ]
+        channel.settimeout(0.2)
+        try:
+            channel.sendto("\r\n".join([*lines, "", ""]).encode(), ("127.0.0.1", port))
+            return channel.recv(4096).startswith(b"SIP/2.0 ")
+        except OSError:  # nothing listens there yet, or it does not answer yet
+            return False

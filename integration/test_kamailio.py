@@ -3,33 +3,22 @@
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from integration import listed
-from integration.kamailio import Kamailio, kamailio
+from integration.calls import call, spellings
+from integration.kamailio import CARD, Kamailio, defines, kamailio
 from integration.listed import Commands
-from integration.services import PREFIX, WAYS, Service, service
-from integration.sip import NextHop, Response, caller, next_hop
+from integration.services import WAYS, Service, service
+from integration.sip import NextHop, caller, next_hop
 from support.waiting import until
-
-CARD: Final = "https://complaints.example/redress.jws"
-TRUNK: Final = "127.0.0.2"
-"""The address of the trunk whose P-Asserted-Identity counts."""
 
 BOUND_S: Final = 3.0
 """So long a call may take whose question is not answered; the example's own limits are 0.3 s and 1 s."""
-
-
-def defines(asked: Service) -> dict[str, str]:
-    """What the example's configuration is told, besides ports and paths of Kamailio's own."""
-    told = {"BLOCKLIST_CARD": f'"{CARD}"', "BLOCKLIST_TRUNKS": f'"192.0.2.0/24,{TRUNK}/32"', "BLOCKLIST_PAUSE_S": "1"}
-    if asked.way == "HTTP":
-        return told | {"BLOCKLIST_HTTP": f'"blocklist=>http://127.0.0.1:{asked.port}"'}
-    told["BLOCKLIST_REDIS"] = f'"name=blocklist;addr=127.0.0.1;port={asked.port};db=0"'
-    return told | ({"BLOCKLIST_KEYS": f'"{PREFIX}"', "BLOCKLIST_COUNTRY": '"62"'} if asked.way == "SINK" else {})
 
 
 @pytest.fixture(scope="module")
@@ -55,66 +44,44 @@ def gateway(asked: Service, hop: NextHop, module_folder: Path) -> Iterator[Kamai
         yield started
 
 
-def call(gateway: Kamailio, user: str, *, asserted: str | None = None, method: str = "INVITE") -> Response:
-    with caller(gateway.port, address=TRUNK if asserted else "127.0.0.1") as client:
-        uri = user if user.startswith("tel:") else f"sip:{user}@trunk.example"
-        return client.call(uri, asserted=asserted, method=method)
-
-
-def spellings(number: str) -> list[str]:
-    """How one number stands in From: international, national, dialled abroad, and with what trunks add."""
-    national = "0" + number.removeprefix("62")
-    return [
-        f"+{number}",
-        number,
-        national,
-        f"00{number}",
-        f"%2B{number}",
-        f"+{number};npdi",
-        f"{national};phone-context=+62",
-        f"{national[:4]}-{national[4:8]}-{national[8:]}",
-        f"tel:+{number}",
-        f"tel:+{number[:2]}-{number[2:5]}-{number[5:]}",
-    ]
-
-
 def test_a_listed_caller_is_refused_and_told_where_to_complain(gateway: Kamailio, hop: NextHop) -> None:
     before = len(hop.origins)
-    response = call(gateway, f"+{listed.LISTED}")
+    response = call(gateway.port, f"+{listed.LISTED}")
     assert (response.status, response.reason) == (608, "Rejected")
     assert response.values("call-info") == [f"<{CARD}>;purpose=jwscard"]
-    assert response.values("reason") == ['SIP;cause=608;text="Rejected"']
     assert len(hop.origins) == before
 
 
 def test_a_number_is_the_same_however_it_is_written(gateway: Kamailio) -> None:
     for number, status in ((listed.LISTED, 608), (listed.FREE, 200), (listed.IN_RANGE[1], 608)):
-        answers = {text: call(gateway, text).status for text in spellings(number)}
+        answers = {text: call(gateway.port, text).status for text in spellings(number)}
         assert answers == dict.fromkeys(answers, status)
 
 
 def test_a_range_is_refused_from_its_first_number_to_its_last(gateway: Kamailio) -> None:
-    answers = {number: call(gateway, f"+{number}").status for number in (*listed.IN_RANGE, *listed.BESIDE_RANGE)}
+    answers = {number: call(gateway.port, f"+{number}").status for number in (*listed.IN_RANGE, *listed.BESIDE_RANGE)}
     assert answers == dict.fromkeys(listed.IN_RANGE, 608) | dict.fromkeys(listed.BESIDE_RANGE, 200)
 
 
 def test_an_advisory_is_let_through(gateway: Kamailio) -> None:
-    assert call(gateway, f"+{listed.ADVISORY}").status == 200
+    assert call(gateway.port, f"+{listed.ADVISORY}").status == 200
 
 
 def test_a_message_is_asked_about_as_a_message(gateway: Kamailio) -> None:
-    assert call(gateway, f"+{listed.SMS_ONLY}").status == 200
-    assert call(gateway, f"+{listed.SMS_ONLY}", method="MESSAGE").status == 608
-    assert call(gateway, f"+{listed.FREE}", method="MESSAGE").status == 200
+    assert call(gateway.port, f"+{listed.SMS_ONLY}").status == 200
+    assert call(gateway.port, f"+{listed.SMS_ONLY}", method="MESSAGE").status == 608
+    assert call(gateway.port, f"+{listed.FREE}", method="MESSAGE").status == 200
 
 
 def test_an_entry_that_has_ended_is_let_through_before_any_sync(gateway: Kamailio) -> None:
-    until(lambda: call(gateway, f"+{listed.ENDING}").status == 200)
+    until(lambda: call(gateway.port, f"+{listed.ENDING}").status == 200)
 
 
 def test_what_is_no_telephone_number_is_let_through(gateway: Kamailio) -> None:
-    for user in ("anonymous", "alice", "112", "+62", "0", "1%27%22%20OR", "%7B%7D"):
-        assert call(gateway, user).status == 200, user
+    before = gateway.statistic("blocklist_unchecked")
+    for user in ("anonymous", "alice", "112", "+62", "0", "1%27%22%20OR", "%7B%7D", "99999", "0000000", "+62812.(-)"):
+        assert call(gateway.port, user).status == 200, user
+    assert gateway.statistic("blocklist_unchecked") == before
 
 
 @pytest.mark.parametrize(
@@ -128,9 +95,10 @@ def test_what_is_no_telephone_number_is_let_through(gateway: Kamailio) -> None:
 )
 def test_a_trunk_says_who_calls(gateway: Kamailio, asserted: str) -> None:
     """The identity that the trunk asserts counts, and not what the caller put into From."""
-    assert call(gateway, f"+{listed.FREE}", asserted=asserted).status == 608
+    assert call(gateway.port, f"+{listed.FREE}", asserted=asserted).status == 608
     assert (
-        call(gateway, f"+{listed.LISTED}", asserted=asserted.replace(listed.LISTED[2:], listed.FREE[2:])).status == 200
+        call(gateway.port, f"+{listed.LISTED}", asserted=asserted.replace(listed.LISTED[2:], listed.FREE[2:])).status
+        == 200
     )
 
 
@@ -143,26 +111,26 @@ def test_an_identity_that_a_stranger_asserts_counts_nothing(gateway: Kamailio) -
 
 def test_an_override_allows_at_once(gateway: Kamailio, asked: Service) -> None:
     number = f"+{listed.LISTED_TOO}"
-    assert call(gateway, number).status == 608
+    assert call(gateway.port, number).status == 608
     asked.commands.run("override", "allow", number, "--reason", "appeal 17")
     asked.follow()
-    until(lambda: call(gateway, number).status == 200)
+    until(lambda: call(gateway.port, number).status == 200)
     asked.commands.run("override", "remove", number)
     asked.follow()
-    until(lambda: call(gateway, number).status == 608)
+    until(lambda: call(gateway.port, number).status == 608)
 
 
 def test_a_new_release_counts_without_a_reload(gateway: Kamailio, asked: Service) -> None:
     number = f"+{listed.LATER}"
-    assert call(gateway, number).status == 200
+    assert call(gateway.port, number).status == 200
     asked.commands.add(listed.LATER)
     asked.follow()
     start = time.monotonic()
-    until(lambda: call(gateway, number).status == 608)
+    until(lambda: call(gateway.port, number).status == 608)
     assert time.monotonic() - start < 60
     asked.commands.run("publish", "remove", "publisher", "--feed", listed.FEED, number)
     asked.follow()
-    until(lambda: call(gateway, number).status == 200)
+    until(lambda: call(gateway.port, number).status == 200)
 
 
 def unchecked(gateway: Kamailio) -> list[str]:
@@ -176,14 +144,14 @@ def test_calls_go_on_while_nothing_answers_and_the_log_says_so(gateway: Kamailio
         begin()
         try:
             # More calls than the gateway has processes.
-            responses = [call(gateway, f"+{listed.LISTED}") for _ in range(10)]
+            responses = [call(gateway.port, f"+{listed.LISTED}") for _ in range(10)]
         finally:
             end()
         assert {response.status for response in responses} == {200}, name
         assert max(response.seconds for response in responses) < BOUND_S, name
-        assert len(unchecked(gateway)) > said, name
+        assert unchecked(gateway)[said].startswith("no answer"), name
         assert gateway.statistic("blocklist_unchecked") - counted == len(responses), name
-        until(lambda: call(gateway, f"+{listed.LISTED}").status == 608)
+        until(lambda: call(gateway.port, f"+{listed.LISTED}").status == 608)
     assert not [line for line in gateway.process.text().splitlines() if listed.LISTED[3:] in line]
 
 
@@ -195,10 +163,11 @@ def test_before_the_first_sync_calls_go_on_and_the_log_says_so(way: str, hop: Ne
         service(way, commands) as asked,
         kamailio(tmp_path, way, next_hop=hop.port, defines=defines(asked)) as gateway,
     ):
-        assert call(gateway, f"+{listed.LISTED}").status == 200
-        assert unchecked(gateway)
+        assert call(gateway.port, f"+{listed.LISTED}").status == 200
+        until(lambda: bool(unchecked(gateway)))
+        assert re.match("NOTSYNCED " if way == "REDIS" else "status 503 of", unchecked(gateway)[0])
         asked.follow()
-        until(lambda: call(gateway, f"+{listed.LISTED}").status == 608)
+        until(lambda: call(gateway.port, f"+{listed.LISTED}").status == 608)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -209,6 +178,20 @@ def test_a_gateway_starts_before_what_it_asks(way: str, hop: NextHop, tmp_path: 
         asked.follow()
         asked.stop()
         with kamailio(tmp_path, way, next_hop=hop.port, defines=defines(asked)) as gateway:
-            assert call(gateway, f"+{listed.LISTED}").status == 200
+            assert call(gateway.port, f"+{listed.LISTED}").status == 200
             asked.start()
-            until(lambda: call(gateway, f"+{listed.LISTED}").status == 608)
+            until(lambda: call(gateway.port, f"+{listed.LISTED}").status == 608)
+
+
+def test_the_redis_door_asks_for_its_token(hop: NextHop, tmp_path: Path) -> None:
+    commands = Commands(tmp_path)
+    commands.publish_first()
+    with service("REDIS", commands, token="generated-for-a-test-0123456789") as asked:
+        asked.follow()
+        for name, password, status in (("right", asked.token, 608), ("wrong", "generated-for-another-test-01", 200)):
+            folder = tmp_path / name
+            folder.mkdir()
+            values = defines(replace(asked, token=password))
+            with kamailio(folder, "REDIS", next_hop=hop.port, defines=values) as gateway:
+                assert call(gateway.port, f"+{listed.LISTED}").status == status
+                assert bool(unchecked(gateway)) is (status == 200)

@@ -310,7 +310,7 @@ def test_every_setting_of_an_exchange_is_in_the_reference() -> None:
 
 
 def test_pages_that_the_code_names_exist() -> None:
-    folders = [ROOT / name for name in ("src", "packaging", "benchmarks", "examples")]
+    folders = [ROOT / name for name in ("src", "packaging", "benchmarks", "examples", "integration")]
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".toml", ".service"}]
     named = {
         page for file in files for page in re.findall(r"(?<![\w/])docs/[\w/.-]+\.\w+", file.read_text(encoding="utf-8"))
