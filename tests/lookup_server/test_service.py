@@ -78,7 +78,7 @@ def test_a_token_is_needed_but_for_health_and_over_the_unix_socket(
             f"Bearer {TOKEN[:-1]}",
             "Bearer é",
         ):
-            headers = {} if shown is None else {"Authorization": shown.encode("latin-1")}
+            headers = {} if shown is None else {b"Authorization": shown.encode("latin-1")}
             for address in (f"/v1/verdicts/{BLOCKED}", "/metrics", "/openapi.json", "/nowhere"):
                 response = httpx.get(url + address, headers=headers)
                 assert response.status_code == 401
