@@ -5,6 +5,7 @@ people look around. What would write is refused: the list comes from the authori
 """
 
 import hmac
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from blocklist_sdk.lookup_server.resp import ProtocolVersion, Request
 from blocklist_sdk.recipient.cache.kinds import Found
 from blocklist_sdk.records import SCOPES, Scope
 
+log: logging.Logger = logging.getLogger(__name__)
+
 REDIS_VERSION: Final = "7.0.0"
 """The version of Redis whose commands are spoken: clients look at it to know what they may send."""
 
@@ -34,6 +37,9 @@ _NAME_BYTES_MAX: Final = 128
 
 _PRINTABLE: Final = b"!~"
 """The first and the last letter that names may have, as with Redis."""
+
+_REPORT_EVERY_S: Final = 60.0
+"""How often the log says that the list cannot be read, seconds."""
 
 _STATUS_S: Final = 1.0
 """How long what ``INFO`` says of the list is kept, seconds: it reads the disk."""
@@ -85,24 +91,6 @@ def split_key(key: str) -> tuple[str, Scope | None]:
     return key, None
 
 
-def error_reply(error: BlocklistError, *, place: str = "") -> bytes:
-    """The error of a question, with a code that programs can tell apart. Never a number.
-
-    Args:
-        error: what the question raised.
-        place: which one of several questions it was.
-    """
-    if isinstance(error, InvalidNumber):
-        return resp.error(f"ERR {place}not a telephone number: {error.reason}")
-    if isinstance(error, InvalidInput):
-        return resp.error(f"ERR {place}{error}")
-    if isinstance(error, NotSynced):
-        return resp.error(f"NOTSYNCED {error}")
-    if isinstance(error, Stale):
-        return resp.error(f"STALE {error}")
-    return resp.error("ERR the list cannot be read now: the log of the look-up server says why")
-
-
 @dataclass(slots=True)
 class Door:
     """What all conversations of a worker share.
@@ -127,6 +115,28 @@ class Door:
     started: float = field(default_factory=time.monotonic)
     next_id: int = 1
     _about: tuple[float, list[str]] = (-1.0, [])
+    _next_report: float = 0.0
+
+    def error_reply(self, error: BlocklistError, *, place: str = "") -> bytes:
+        """The error of a question, with a code that programs can tell apart. Never a number.
+
+        Args:
+            error: what the question raised.
+            place: which one of several questions it was.
+        """
+        if isinstance(error, InvalidNumber):
+            return resp.error(f"ERR {place}not a telephone number: {error.reason}")
+        if isinstance(error, InvalidInput):
+            return resp.error(f"ERR {place}{error}")
+        if isinstance(error, NotSynced):
+            return resp.error(f"NOTSYNCED {error}")
+        if isinstance(error, Stale):
+            return resp.error(f"STALE {error}")
+        now = time.monotonic()
+        if now >= self._next_report:
+            self._next_report = now + _REPORT_EVERY_S
+            log.error("the list cannot be read: %s", error)
+        return resp.error("ERR the list cannot be read now: the log of the look-up server says why")
 
     def about_list(self) -> list[str]:
         """The lines of ``INFO`` about the list, at most a second old."""
@@ -184,12 +194,12 @@ class Conversation:
         """Whether keys may be looked up without a look at the state of the conversation."""
         return self.is_trusted and self._queue is None
 
-    def plain_replies(self, keys: Sequence[str]) -> bytes:
-        """The replies to so many ``GET``."""
+    def plain_replies(self, keys: Sequence[str]) -> bytes | None:
+        """The replies to so many ``GET``; None if one of them is an error, since to say why takes a while."""
         try:
             levels = self._levels(keys)
         except BlocklistError:
-            return b"".join([self._get_one(key) for key in keys])  # at least one of them has no answer
+            return None
         reply_of = _REPLIES[self.version].__getitem__
         return reply_of(levels[0]) if len(levels) == 1 else b"".join(map(reply_of, levels))
 
@@ -227,7 +237,7 @@ class Conversation:
         try:
             level = self._level(key)
         except BlocklistError as error:
-            return error_reply(error)
+            return self.door.error_reply(error)
         return _REPLIES[self.version][level]
 
     def _level(self, key: str) -> Found:
@@ -301,7 +311,7 @@ class Conversation:
             try:
                 levels.append(self._level(text))
             except BlocklistError as error:
-                return error_reply(error, place=f"number {place} of {len(keys)}: " if len(keys) > 1 else "")
+                return self.door.error_reply(error, place=f"number {place} of {len(keys)}: " if len(keys) > 1 else "")
         return answer(levels)
 
     # The connection
@@ -329,20 +339,18 @@ class Conversation:
         return resp.error("ERR there is one database only: SELECT 0")
 
     def _auth(self, request: Request) -> bytes:
-        if self.door.token is None:
-            return resp.error("ERR this look-up server has no token: connect without a password")
         return self._show(request[-1]) or resp.OK
 
     def _show(self, token: bytes) -> bytes | None:
         """Take a token that a client shows; an error if it is wrong. The name of a user does not matter."""
-        if self.door.token is not None:
-            if not hmac.compare_digest(token, self.door.token):
-                self.is_trusted = False
-                self._wrong_tokens += 1
-                self.is_over = self._wrong_tokens >= WRONG_TOKENS_MAX
-                return resp.error(_WRONGPASS)
-            self.is_trusted = True
-        return None
+        if self.door.token is None:
+            return resp.error("ERR this look-up server has no token: connect without a password")
+        self.is_trusted = hmac.compare_digest(token, self.door.token)
+        if self.is_trusted:
+            return None
+        self._wrong_tokens += 1
+        self.is_over = self._wrong_tokens >= WRONG_TOKENS_MAX
+        return resp.error(_WRONGPASS)
 
     def _hello(self, request: Request) -> bytes:
         version, rest = self.version, request[1:]
