@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import Counters
-from blocklist_sdk.lookup_server.redis_commands import COMMANDS, WRONG_TOKENS_MAX, Conversation, Door
+from blocklist_sdk.lookup_server.redis_commands import COMMANDS, WRONG_TOKENS_MAX, Conversation, Door, Reply
 from support.mixed_list import ADVISED, BLOCKED, BOTH, ENDED, FREE, RANGE, MixedList
 
 NIL = b"$-1\r\n"
@@ -30,7 +30,17 @@ def talking(blocklist: Blocklist, token: bytes | None = None) -> tuple[Conversat
 
 
 def ask(talk: Conversation, line: str) -> bytes:
-    return talk.reply([word.encode() for word in line.split()])
+    return whole(talk.reply([word.encode() for word in line.split()]))
+
+
+def whole(reply: Reply) -> bytes:
+    """A reply that may be made little by little."""
+    if isinstance(reply, bytes):
+        return reply
+    *pauses, last = reply
+    assert last is not None
+    assert not any(pauses)
+    return last
 
 
 @pytest.fixture
@@ -196,7 +206,7 @@ def test_whatever_is_asked_gets_one_reply_and_nothing_is_raised(synced: Blocklis
     for token in (None, b"sesame"):
         talk, _ = talking(synced, token)
         for request in requests:
-            reply = talk.reply(request)
+            reply = whole(talk.reply(request))
             assert (reply[:1] in b"+-:$*%_=" and reply.endswith(b"\r\n")) if request else not reply
 
 

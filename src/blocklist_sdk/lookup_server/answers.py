@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of
+from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of, number_of
 from blocklist_sdk.recipient.cache.kinds import Found
 from blocklist_sdk.records import Entry, Level, Scope, Status, Verdict
 
@@ -59,6 +59,15 @@ class Answers:
     def blocks(self, number: str | int, scope: Scope | None = None) -> Level | None:
         """What stands against a number; None if nothing does."""
         return self.levels((number,), scope)[0] or None
+
+    def read(self, text: str) -> str | int:
+        """The number of a text for `levels`, where the list can be asked to read it; else the text as it is.
+
+        Raises:
+            InvalidNumber: it is not a telephone number.
+        """
+        blocklist = self.blocklist
+        return number_of(blocklist, text) if isinstance(blocklist, Blocklist) else text
 
     def levels(self, numbers: Sequence[str | int], scope: Scope | None = None) -> list[Found]:
         """What stands against each of some numbers, "" if nothing does: as `Verdict.level`, and many times as quick."""

@@ -7,7 +7,7 @@ people look around. What would write is refused: the list comes from the authori
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +37,12 @@ _NAME_BYTES_MAX: Final = 128
 
 _PRINTABLE: Final = b"!~"
 """The first and the last letter that names may have, as with Redis."""
+
+Reply = bytes | Iterator[bytes | None]
+"""A reply; or what makes one little by little: None as long as there is more to do, and then the reply."""
+
+_AT_A_TIME: Final = 16
+"""How many numbers are read before others may have their turn; some take a tenth of a millisecond each."""
 
 _REPORT_EVERY_S: Final = 60.0
 """How often the log says that the list cannot be read, seconds."""
@@ -197,41 +203,40 @@ class Conversation:
     def plain_replies(self, keys: Sequence[str]) -> bytes | None:
         """The replies to so many ``GET``; None if one of them is an error, since to say why takes a while."""
         try:
-            levels = self._levels(keys)
+            if ":" in keys[0] or (len(keys) > 1 and ":" in "".join(keys)):
+                levels = self._levels([split_key(key) for key in keys])
+            else:
+                levels = self.door.answers.levels(keys)
+                self._count(levels)
         except BlocklistError:
             return None
         reply_of = _REPLIES[self.version].__getitem__
         return reply_of(levels[0]) if len(levels) == 1 else b"".join(map(reply_of, levels))
 
-    def _levels(self, keys: Sequence[str]) -> list[Found]:
-        """What stands against the numbers of some keys, by one look at the list for each scope; counted.
+    def _levels(self, questions: Sequence[tuple[str | int, Scope | None]]) -> list[Found]:
+        """What stands against some numbers, by one look at the list for each scope; counted.
 
         Raises:
             BlocklistError: one of them has no answer.
         """
-        if ":" in keys[0] or (len(keys) > 1 and ":" in "".join(keys)):
-            levels = self._scoped_levels(keys)
-        else:
-            levels = self.door.answers.levels(keys)
-        counted = self.door.counters.numbers
-        if len(levels) == 1:
-            counted(levels[0] or "free")
-            return levels
-        blocks, advisories = levels.count("block"), levels.count("advisory")
-        counted("block", blocks)
-        counted("advisory", advisories)
-        counted("free", len(levels) - blocks - advisories)
-        return levels
-
-    def _scoped_levels(self, keys: Sequence[str]) -> list[Found]:
-        questions = [split_key(key) for key in keys]
-        found: list[Found] = [""] * len(keys)
+        found: list[Found] = [""] * len(questions)
         for scope in {scope for _, scope in questions}:
             places = [place for place, question in enumerate(questions) if question[1] == scope]
             levels = self.door.answers.levels([questions[place][0] for place in places], scope)
             for place, level in zip(places, levels, strict=True):
                 found[place] = level
+        self._count(found)
         return found
+
+    def _count(self, levels: Sequence[Found]) -> None:
+        counted = self.door.counters.numbers
+        if len(levels) == 1:
+            counted(levels[0] or "free")
+            return
+        blocks, advisories = levels.count("block"), levels.count("advisory")
+        counted("block", blocks)
+        counted("advisory", advisories)
+        counted("free", len(levels) - blocks - advisories)
 
     def _get_one(self, key: str) -> bytes:
         try:
@@ -259,7 +264,7 @@ class Conversation:
         counted(level or "free")
         return level
 
-    def reply(self, request: Request) -> bytes:
+    def reply(self, request: Request) -> Reply:
         """The reply to a request; empty for an empty one."""
         if not request:
             return b""
@@ -292,27 +297,33 @@ class Conversation:
     def _get(self, request: Request) -> bytes:
         return self._get_one(_key(request[1]))
 
-    def _mget(self, request: Request) -> bytes:
+    def _mget(self, request: Request) -> Reply:
         replies = _REPLIES[self.version]
         return self._each(request[1:], lambda levels: resp.array([replies[level] for level in levels]))
 
-    def _exists(self, request: Request) -> bytes:
+    def _exists(self, request: Request) -> Reply:
         return self._each(request[1:], lambda levels: resp.integer(levels.count("block")))
 
-    def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> bytes:
+    def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> Iterator[bytes | None]:
+        """Read the numbers a few at a time, and look them up at once: reading is what may take long."""
         if len(keys) > NUMBERS_MAX:
-            return resp.error(f"ERR a request may have {NUMBERS_MAX:,} numbers: send several requests")
-        texts = [_key(key) for key in keys]
+            yield resp.error(f"ERR a request may have {NUMBERS_MAX:,} numbers: send several requests")
+            return
+        questions: list[tuple[str | int, Scope | None]] = []
         try:
-            return answer(self._levels(texts))
-        except BlocklistError:
-            levels: list[Found] = []
-        for place, text in enumerate(texts, 1):
-            try:
-                levels.append(self._level(text))
-            except BlocklistError as error:
-                return self.door.error_reply(error, place=f"number {place} of {len(keys)}: " if len(keys) > 1 else "")
-        return answer(levels)
+            for key in keys:
+                text, scope = split_key(_key(key))
+                questions.append((self.door.answers.read(text), scope))
+                if not len(questions) % _AT_A_TIME:
+                    yield None
+            levels = self._levels(questions)
+        except BlocklistError as error:
+            is_question = isinstance(error, InvalidInput)
+            self.door.counters.numbers("invalid" if is_question else "refused")
+            place = f"number {len(questions) + 1} of {len(keys)}: " if is_question and len(keys) > 1 else ""
+            yield self.door.error_reply(error, place=place)
+            return
+        yield answer(levels)
 
     # The connection
 
@@ -491,14 +502,24 @@ class Conversation:
         self._is_queue_wrong = True
         return resp.error(problem)
 
-    def _exec(self, request: Request) -> bytes:
+    def _exec(self, request: Request) -> Reply:
         queue, is_wrong = self._queue, self._is_queue_wrong
         if queue is None:
             return resp.error("ERR EXEC without MULTI")
         self._drop_queue()
         if is_wrong:
             return resp.error("EXECABORT Transaction discarded because of previous errors")
-        return resp.array([self.reply(each) for each in queue])
+        return self._all(queue)
+
+    def _all(self, queue: Sequence[Request]) -> Iterator[bytes | None]:
+        replies = []
+        for each in queue:
+            reply = self.reply(each)
+            for part in (reply,) if isinstance(reply, bytes) else reply:
+                if part is not None:
+                    replies.append(part)
+                yield None
+        yield resp.array(replies)
 
     def _discard(self, request: Request) -> bytes:
         if self._queue is None:
@@ -533,7 +554,7 @@ class Command:
     """
 
     name: str
-    run: Callable[[Conversation, Request], bytes]
+    run: Callable[[Conversation, Request], Reply]
     arity: int
     summary: str
     takes_keys: bool = False

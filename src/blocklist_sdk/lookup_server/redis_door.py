@@ -6,7 +6,7 @@ asks faster than it reads, no more of it is read until it has; and no client kee
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Final
 
@@ -28,6 +28,9 @@ WRITE_S: Final = 30.0
 
 _UNREAD_BYTES_MAX: Final = 1 << 16
 """How much may wait for a client to read it before no more requests of that connection are read."""
+
+_QUICK_KEYS_MAX: Final = 128
+"""Most questions that are answered without a look at the time."""
 
 _TURN_BYTES: Final = 1 << 16
 _TURN_S: Final = 0.002
@@ -126,6 +129,8 @@ class RedisConnection(asyncio.Protocol):
         self._has_read = False
         self._is_reading_paused = False
         self._token_by = 0.0
+        # What makes the reply to the request before those that wait.
+        self._work: Iterator[bytes | None] | None = None
         if not talk.is_trusted:
             self._expect_token()
 
@@ -159,7 +164,7 @@ class RedisConnection(asyncio.Protocol):
         self._has_read = True
         if self._is_quick:
             keys = plain_keys(data)
-            replies = self._talk.plain_replies(keys) if keys else None
+            replies = self._talk.plain_replies(keys) if keys and len(keys) <= _QUICK_KEYS_MAX else None
             if replies is not None:
                 self._write(replies)
                 return
@@ -193,10 +198,22 @@ class RedisConnection(asyncio.Protocol):
         replies: list[bytes] = []
         size, is_turn_over = 0, False
         turn_ends = time.perf_counter() + _TURN_S
-        while not talk.is_over and (request := reader.next()) is not None:
-            reply = talk.reply(request)
-            replies.append(reply)
-            size += len(reply)
+        while not talk.is_over:
+            if self._work is None:
+                request = reader.next()
+                if request is None:
+                    break
+                reply = talk.reply(request)
+                if not isinstance(reply, bytes):
+                    self._work = reply
+                    continue
+                part: bytes | None = reply
+            else:
+                part = next(self._work)
+            if part is not None:
+                self._work = None
+                replies.append(part)
+                size += len(part)
             if talk.is_trusted is not (reader.arguments_max == resp.ARGUMENTS_MAX):
                 self._on_trust()
             if size >= _TURN_BYTES or time.perf_counter() >= turn_ends:
@@ -281,7 +298,8 @@ class RedisConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close it unless a request is under way."""
-        if self._transport is not None and not (self._reader.is_amid_request or self._has_turn_coming):
+        is_busy = self._reader.is_amid_request or self._has_turn_coming or self._work is not None
+        if self._transport is not None and not is_busy:
             self._transport.close()
 
     def abort(self) -> None:
