@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +30,10 @@ class Lookups:
         self._connection.sock = socket.socket(socket.AF_UNIX)
         self._connection.sock.settimeout(TIMEOUT_S)
         self._connection.sock.connect(str(path))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
 
     def is_blocked(self, number: str, scope: str) -> bool:
         """Whether a number is blocked; a number is let through if there is no answer, and if it is none."""
@@ -87,9 +92,9 @@ def main(folder: Path) -> None:
     with start(folder) as service:
         try:
             wait_until_ready(folder / "lookups.sock")
-            lookups = Lookups(folder / "lookups.sock")
-            for number in ("0812-0000-0001", "+62 812 0000 0002", "+628120009999", "GoPay"):
-                print(f"{number:<20} {'blocked' if lookups.is_blocked(number, 'voice') else 'free'}")
+            with closing(Lookups(folder / "lookups.sock")) as lookups:
+                for number in ("0812-0000-0001", "+62 812 0000 0002", "+628120009999", "GoPay"):
+                    print(f"{number:<20} {'blocked' if lookups.is_blocked(number, 'voice') else 'free'}")
         finally:
             service.terminate()
         assert service.wait() == 0
