@@ -19,7 +19,7 @@ from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.questions import NUMBERS_MAX
 from blocklist_sdk.lookup_server.resp import ProtocolVersion, Request
 from blocklist_sdk.recipient.cache.kinds import Found
-from blocklist_sdk.records import SCOPES, Scope
+from blocklist_sdk.records import SCOPES, Scope, Status
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -46,9 +46,6 @@ _AT_A_TIME: Final = 16
 
 _REPORT_EVERY_S: Final = 60.0
 """How often the log says that the list cannot be read, seconds."""
-
-_STATUS_S: Final = 1.0
-"""How long what ``INFO`` says of the list is kept, seconds: it reads the disk."""
 
 _REPLIES: Final[dict[ProtocolVersion, dict[Found, bytes]]] = {
     version: {"block": resp.text("block"), "advisory": resp.text("advisory"), "": resp.nil(version)}
@@ -120,7 +117,6 @@ class Door:
     clients: int = 0
     started: float = field(default_factory=time.monotonic)
     next_id: int = 1
-    _about: tuple[float, list[str]] = (-1.0, [])
     _next_report: float = 0.0
 
     def error_reply(self, error: BlocklistError, *, place: str = "") -> bytes:
@@ -146,17 +142,13 @@ class Door:
 
     def about_list(self) -> list[str]:
         """The lines of ``INFO`` about the list, at most a second old."""
-        now = time.monotonic()
-        if not self._about[1] or now >= self._about[0] + _STATUS_S:
-            self._about = now, _lines_about(self.answers)
-        return self._about[1]
+        try:
+            return _lines_about(self.answers.status())
+        except BlocklistError as error:
+            return [f"feed:{self.answers.blocklist.feed}", "synced:unknown", f"problem:{error}"]
 
 
-def _lines_about(answers: Answers) -> list[str]:
-    try:
-        status = answers.blocklist.status()
-    except BlocklistError as error:
-        return [f"feed:{answers.blocklist.feed}", "synced:unknown", f"problem:{error}"]
+def _lines_about(status: Status) -> list[str]:
     known = {
         "feed": status.feed,
         "synced": int(status.serial is not None),
@@ -202,16 +194,20 @@ class Conversation:
 
     def plain_replies(self, keys: Sequence[str]) -> bytes | None:
         """The replies to so many ``GET``; None if one of them is an error, since to say why takes a while."""
+        reply_of = _REPLIES[self.version]
         try:
-            if ":" in keys[0] or (len(keys) > 1 and ":" in "".join(keys)):
+            if len(keys) == 1 and ":" not in keys[0]:
+                level = self.door.answers.level(keys[0])
+                self.door.counters.numbers(level or "free")
+                return reply_of[level]
+            if ":" in "".join(keys):
                 levels = self._levels([split_key(key) for key in keys])
             else:
                 levels = self.door.answers.levels(keys)
                 self._count(levels)
         except BlocklistError:
             return None
-        reply_of = _REPLIES[self.version].__getitem__
-        return reply_of(levels[0]) if len(levels) == 1 else b"".join(map(reply_of, levels))
+        return b"".join(map(reply_of.__getitem__, levels))
 
     def _levels(self, questions: Sequence[tuple[str | int, Scope | None]]) -> list[Found]:
         """What stands against some numbers, by one look at the list for each scope; counted.
@@ -230,9 +226,6 @@ class Conversation:
 
     def _count(self, levels: Sequence[Found]) -> None:
         counted = self.door.counters.numbers
-        if len(levels) == 1:
-            counted(levels[0] or "free")
-            return
         blocks, advisories = levels.count("block"), levels.count("advisory")
         counted("block", blocks)
         counted("advisory", advisories)
@@ -254,7 +247,7 @@ class Conversation:
         counted = self.door.counters.numbers
         try:
             number, scope = split_key(key)
-            (level,) = self.door.answers.levels((number,), scope)
+            level = self.door.answers.level(number, scope)
         except InvalidInput:
             counted("invalid")
             raise
