@@ -705,6 +705,15 @@ def level_path_of(blocklist: Blocklist, scope: Scope | None) -> LevelPath | None
     return blocklist._current.level_path(scope)
 
 
+def number_of(blocklist: Blocklist, text: str) -> int:
+    """Read a text as the list reads what it is asked.
+
+    Raises:
+        InvalidNumber: it is not a telephone number.
+    """
+    return blocklist._read(text)
+
+
 def screening_of(blocklist: Blocklist, *, scope: Scope | None) -> "Screening":
     """Do as `Blocklist.screening` does, for `Blocklists`: nothing is logged, as in `verdict_of`."""
     return blocklist._screening(scope)
