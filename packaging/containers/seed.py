@@ -1,0 +1,106 @@
+"""Make an exchange with generated data, and the settings of a recipient, for `compose.yaml`: run once, before the rest.
+
+    seed.py EXCHANGE_FOLDER SETTINGS_FOLDER URL
+
+All numbers are generated. One officer decides alone, and secrets lie in files: this is for trying things out.
+"""
+
+import secrets
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+
+from blocklist_sdk import ClientCredentials, ExchangeClient, times
+from blocklist_sdk.demo.generated import generate_reports, screenshot
+
+CASES = 12
+LOCAL = "http://127.0.0.1:8080"
+PATIENCE_S = 60.0
+
+
+def main() -> None:
+    """Make what is not there yet."""
+    exchange, settings, url = Path(sys.argv[1]) / "exchange", Path(sys.argv[2]), sys.argv[3]
+    if (settings / "ready").exists():
+        print("there is an exchange already: nothing was changed", file=sys.stderr)
+        return
+    passphrase = new_secret(settings / "passphrase")
+    offline = new_secret(settings / "offline-passphrase")
+    new_secret(settings / "lookup-token")
+    new_secret(settings / "database-password")
+    making = ("--region", "ID", "--url", url, "--one-person", "--officer", "officer")
+    opening = ("--passphrase-file", str(passphrase))
+    blocklist("exchange", "init", str(exchange), *making, *opening, "--offline-passphrase-file", str(offline))
+    accounts = {"hotline": ("report",), "recipient": ("receipt", "feed:id-telkomsel")}
+    for name, scopes in accounts.items():
+        scoped = [word for scope in scopes for word in ("--scope", scope)]
+        file = settings / name / "blocklist.toml"
+        file.parent.mkdir(exist_ok=True)
+        blocklist("exchange", "user", "add", str(exchange), name, *scoped, "--settings", str(file))
+    with subprocess.Popen(["blocklist", "exchange", "serve", str(exchange), "--port", "8080", *opening]) as server:
+        try:
+            wait_for(server)
+            list_generated(settings / "hotline", exchange / "officers" / "officer")
+        finally:
+            server.terminate()
+    blocklist("exchange", "publish", str(exchange), "--everything", *opening)
+    (settings / "ready").touch()
+
+
+def blocklist(*words: str) -> None:
+    """Run a command."""
+    subprocess.run(["blocklist", *words], check=True)
+
+
+def new_secret(file: Path) -> Path:
+    """Write a random text into a file, which its owner alone can read."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(f"{secrets.token_urlsafe(24)}\n", encoding="utf-8")
+    return file
+
+
+def wait_for(server: "subprocess.Popen[bytes]") -> None:
+    """Wait until the exchange answers."""
+    end = time.monotonic() + PATIENCE_S
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{LOCAL}/readyz", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    raise SystemExit("the exchange does not come up")
+
+
+def list_generated(hotline: Path, officer: Path) -> None:
+    """Report generated numbers, and decide that they are blocked."""
+    with client(hotline) as reporter, client(officer) as deciding:
+        for report in generate_reports(CASES, happened_at=times.now() - timedelta(days=1)):
+            made = reporter.submit_report(
+                report.number,
+                category=report.category,
+                channel=report.channel,
+                text=report.text,
+                happened_at=report.happened_at,
+                reporter=report.reporter,
+            )
+            reporter.attach_evidence(made.id, screenshot(made.id), name="screenshot.png")
+        for case in list(deciding.cases(state="received")):
+            seen = deciding.start_verification(case.id)
+            deciding.decide(case.id, "block", reason="generated", version=seen.version)
+
+
+def client(folder: Path) -> ExchangeClient:
+    """A client with the account of a settings file."""
+    settings = tomllib.loads((folder / "blocklist.toml").read_text(encoding="utf-8"))
+    auth = ClientCredentials.for_exchange(LOCAL, settings["client_id"], settings["client_secret"])
+    return ExchangeClient(LOCAL, auth=auth)
+
+
+if __name__ == "__main__":
+    main()

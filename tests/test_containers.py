@@ -1,0 +1,200 @@
+"""The files for containers: hardened, without compilers and hosts, and calling commands and flags that exist."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+import yaml  # type: ignore[import-untyped]
+
+from blocklist_sdk.cli.app import command_line
+from blocklist_sdk.cli.settings import NAMES, variable
+from blocklist_sdk.lookup_server.paths import OPEN
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "packaging" / "containers"
+CONTAINERFILE = (FOLDER / "Containerfile").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+SIDECAR: list[dict[str, Any]] = list(
+    yaml.safe_load_all((ROOT / "packaging" / "kubernetes" / "sidecar.yaml").read_text(encoding="utf-8"))
+)
+TARGETS = ("recipient", "lookup", "exchange")
+OURS = {name: each for name, each in COMPOSE["services"].items() if "build" in each}
+KNOWN = {variable(name) for name in (*NAMES, "config")}
+
+
+@pytest.fixture(scope="module")
+def replay() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("replay", FOLDER / "replay.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["replay"] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def stages(replay: ModuleType) -> dict[str, list[tuple[str, str]]]:
+    """The instructions of each stage, by its name."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    name = ""
+    for instruction, rest in replay.instructions(CONTAINERFILE):
+        if instruction == "FROM":
+            name = rest.partition(" AS ")[2]
+        found.setdefault(name, []).append((instruction, rest))
+    return found
+
+
+def given_to(words: list[str]) -> dict[str, Any]:
+    """What a command is given; it fails if there is no such command or flag."""
+    command: Any = command_line()
+    words = [str(word) for word in words]
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    context: typer.Context = command.make_context(command.name, words)
+    return dict(context.params)
+
+
+def test_the_base_is_an_argument_and_no_host_is_named() -> None:
+    assert set(re.findall(r"(?m)^FROM (\S+)", CONTAINERFILE)) == {"${BASE}", "common"}
+    images = [*re.findall(r"(?m)^ARG BASE=(\S+)$", CONTAINERFILE)]
+    images += [each["image"] for each in COMPOSE["services"].values()]
+    assert not [image for image in images if re.match(r"[^/]*[.:][^/]*/", image)]
+    assert "://" not in re.sub(r"http://127\.0\.0\.1", "", CONTAINERFILE)
+
+
+def test_every_package_has_a_pinned_hash_and_none_is_compiled(stages: dict[str, list[tuple[str, str]]]) -> None:
+    installs = [rest for each in stages.values() for name, rest in each if name == "RUN" and " install " in rest]
+    installs = [rest for rest in installs if " pip " in rest]
+    assert len(installs) == 7
+    for rest in installs:
+        flags = set(rest.split())
+        assert {"--require-hashes", "--only-binary"} <= flags or {"--no-deps", "--no-index"} <= flags, rest
+        assert all(
+            (ROOT / path.lstrip("/")).is_file()
+            for path in re.findall(r"-r (/requirements/\w+\.txt)", rest)
+            if path != "/requirements/sinks.txt"
+        )
+    assert not re.search(r"apt-get|gcc|build-essential|curl ", CONTAINERFILE)
+
+
+def test_pins_are_taken_whole_or_not_at_all(stages: dict[str, list[tuple[str, str]]]) -> None:
+    taken = [rest.split()[1:] for each in stages.values() for name, rest in each if name == "RUN" and "pins.sh" in rest]
+    assert len(taken) == 2
+    for script, file, *words in taken:
+        names = words[: words.index(">")]
+        path = ROOT / "requirements" / Path(file).name
+        ran = subprocess.run(
+            ["sh", FOLDER / Path(script).name, path, *names], capture_output=True, text=True, check=True
+        )
+        assert re.findall(r"(?m)^([a-z-]+)==", ran.stdout) == names
+        hashes = [line for line in ran.stdout.splitlines() if "--hash=sha256:" in line]
+        assert len(hashes) >= len(names)
+        assert set(hashes) <= set(path.read_text().splitlines())
+    missing = subprocess.run(
+        ["sh", FOLDER / "pins.sh", ROOT / "requirements" / "run.txt", "httpx", "nothing"],
+        capture_output=True,
+        check=False,
+    )
+    assert missing.returncode == 1
+    assert b"does not pin nothing" in missing.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_has_no_rights_and_a_health_check(
+    stages: dict[str, list[tuple[str, str]]], replay: ModuleType, target: str
+) -> None:
+    own = dict(stages[target])
+    assert stages[target][0] == ("FROM", f"common AS {target}")
+    assert own["USER"].split(":")[0] not in ("0", "root")
+    check = replay.list_of(own["HEALTHCHECK"].partition(" CMD ")[2])
+    if check[0] == "blocklist":
+        assert given_to(list(check[1:]))["require_fresh"]
+    else:
+        assert re.search(r"127\.0\.0\.1:\d+(/\w+)'", check[-1])[1] in OPEN  # type: ignore[index]
+    given_to(list(replay.list_of(own["CMD"])))
+    common = dict(stages["common"])
+    assert replay.list_of(common["ENTRYPOINT"]) == ("blocklist",)
+    variables = {rest.partition("=")[0] for name, rest in stages["common"] if name == "ENV"}
+    assert {name for name in variables if name.startswith("BLOCKLIST_")} <= KNOWN
+
+
+def test_the_replay_knows_every_instruction(stages: dict[str, list[tuple[str, str]]], replay: ModuleType) -> None:
+    """It carries out a step that continues on the next line as one."""
+    source = (FOLDER / "replay.py").read_text(encoding="utf-8")
+    known = {word for line in re.findall(r'case ("[A-Z" |]+)', source) for word in re.findall(r"[A-Z]+", line)}
+    assert {name for each in stages.values() for name, _ in each} <= known
+    assert all("\n" not in rest and not rest.endswith("\\") for each in stages.values() for _, rest in each)
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    for name, each in OURS.items():
+        if "entrypoint" not in each:
+            yield f"compose {name}", each["command"]
+    for container in SIDECAR[1]["spec"]["template"]["spec"]["containers"]:
+        if "args" in container:
+            yield f"kubernetes {container['name']}", container["args"]
+
+
+@pytest.mark.parametrize(("name", "words"), list(commands()), ids=lambda each: each if isinstance(each, str) else "")
+def test_a_service_calls_a_command_that_exists(name: str, words: list[str]) -> None:
+    given = given_to(words)
+    if "serve" in words and "exchange" not in words:
+        assert given["token_file"] or given["host"] == "127.0.0.1", "who reaches it may ask"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_of_ours_is_hardened(name: str) -> None:
+    service = OURS[name]
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["build"]["target"] in TARGETS
+    assert (FOLDER / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert set(service.get("environment", {})) <= KNOWN
+    for volume in service["volumes"]:
+        assert volume.partition(":")[0] in COMPOSE["volumes"]
+
+
+def test_only_one_service_writes_the_list() -> None:
+    writers = [name for name, each in OURS.items() if "recipient:/var/lib/blocklist" in each["volumes"]]
+    readers = [name for name, each in OURS.items() if "recipient:/var/lib/blocklist:ro" in each["volumes"]]
+    assert (writers, readers) == (["recipient"], ["lookup"])
+
+
+def test_a_pod_is_hardened_and_its_probes_need_no_token() -> None:
+    settings, workload = SIDECAR
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    ours = {each["name"]: each for each in pod["containers"] if each["image"].startswith("blocklist-")}
+    assert set(ours) == {"sync", "lookup"}
+    claims = {claim["metadata"]["name"] for claim in workload["spec"]["volumeClaimTemplates"]}
+    known = claims | {volume["name"] for volume in pod["volumes"]}
+    for container in ours.values():
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} <= known
+        assert {each["name"] for each in container["env"]} <= KNOWN
+        assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    probes = {name: each["httpGet"]["path"] for name, each in ours["lookup"].items() if name.endswith("Probe")}
+    assert probes == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert set(probes.values()) <= OPEN
+    assert {mount["mountPath"]: mount.get("readOnly", False) for mount in ours["lookup"]["volumeMounts"]}[
+        "/var/lib/blocklist"
+    ]
+    secrets = {volume["name"]: volume["secret"] for volume in pod["volumes"] if "secret" in volume}
+    assert all(secret["defaultMode"] == 0o440 for secret in secrets.values())
+    names = set(tomllib.loads(settings["data"]["blocklist.toml"]))
+    assert names <= set(NAMES)
