@@ -1,15 +1,23 @@
 """Moments: now, as milliseconds since 1970, as text. All of them in UTC."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
+clock: Callable[[], float] = time.time
+"""Seconds since 1970: where everything here looks that asks for the time. `blocklist_sdk.testing` sets another one."""
+
+stands_still: bool = False
+"""Whether `clock` shows one moment until it is set again, so that nothing may wait for it to go on."""
+
 
 def now() -> datetime:
     """This moment."""
-    return datetime.now(UTC)
+    return datetime.fromtimestamp(clock(), UTC)
 
 
 def this_second() -> datetime:

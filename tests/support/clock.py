@@ -8,7 +8,6 @@ import pytest
 from tuf.ngclient._internal import trusted_metadata_set
 
 from blocklist_sdk import times
-from blocklist_sdk.recipient import blocklist, current_list
 
 
 class Clock:
@@ -33,9 +32,6 @@ class Clock:
             def now(cls, tz: tzinfo | None = None) -> Any:
                 return datetime.fromtimestamp(clock.at_s, tz)
 
-        patch.setattr(times, "now", lambda: clock.now)
-        for module in (blocklist, current_list):
-            patch.setattr(module, "clock", lambda: clock.at_s)
-        patch.setattr(blocklist, "time", SimpleNamespace(time_ns=lambda: int(clock.at_s * 1e9)))
+        patch.setattr(times, "clock", lambda: clock.at_s)
         # Where tuf decides whether metadata has expired.
         patch.setattr(trusted_metadata_set, "datetime", SimpleNamespace(datetime=Set, timezone=timezone))

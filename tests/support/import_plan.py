@@ -125,7 +125,8 @@ BORDERS: dict[str, set[str]] = {
     "argon2": {"exchange_server/casework/secret_hashes.py"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
-    "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "exchange/", "exchange_server/"},
+    "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "net/routes.py"}
+    | {"exchange/", "exchange_server/", "testing/exchange.py"},
     "pikepdf": {"exchange_server/evidence/media/pdf_reading.py", "exchange_server/evidence/media/pdf_rules.py"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
     "uvicorn": {"exchange_server/connections.py", "exchange_server/serving.py"},

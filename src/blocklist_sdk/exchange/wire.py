@@ -16,6 +16,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, NotPermitted, Unreachable, Untrusted
 from blocklist_sdk.exchange.calls import JSON, Call, Upload
 from blocklist_sdk.exchange.models import CLEANED_BYTES_MAX, CONTENT_DIGEST, EVIDENCE_COPY, Evidence
+from blocklist_sdk.net import in_memory
 from blocklist_sdk.net.addresses import read_url, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
@@ -252,7 +253,7 @@ class Wire:
         error = state.outcome.exception() if state.outcome else None
         asked_s = error.retry_after if isinstance(error, (Unreachable, ExchangeError)) else None
         # Added to what the server asks for, so that its clients do not all come back at the same moment.
-        return (asked_s or 0.0) + self._backoff(state)
+        return in_memory.patience_s(self.base, (asked_s or 0.0) + self._backoff(state))
 
     def _may_pass(self, error: BaseException) -> bool:
         if not isinstance(error, (Unreachable, ExchangeError)):

@@ -28,6 +28,7 @@ from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
 from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
+from blocklist_sdk.net import in_memory
 from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in
@@ -386,9 +387,10 @@ class Transport:
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked_s = error.retry_after if isinstance(error, Unreachable) else None
+        if not isinstance(error, Unreachable):
+            return self._backoff(state)
         # On top of what the server asks for, so that those whom it asked the same do not all come back at once.
-        return (asked_s or 0.0) + self._backoff(state)
+        return in_memory.patience_s(error.url, (error.retry_after or 0.0) + self._backoff(state))
 
     def _may_pass(self, error: BaseException) -> bool:
         return (

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.ngclient import FetcherInterface, Updater
 
+from blocklist_sdk import times
 from blocklist_sdk.disk import adopt, storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Stale, Unreachable, Untrusted
 from blocklist_sdk.fetch.key_kinds import unknown_key, upgrade
@@ -97,6 +99,9 @@ class Trust:
                 fetcher=self._fetcher,
                 bootstrap=self._root,
             )
+            if times.clock is not time.time:
+                # Of tuf's insides, for tests only: expiry goes by the clock that was set.
+                updater._trusted_set.reference_time = times.now()
             with self._readable():
                 updater.refresh()
         self._updater = updater
@@ -333,7 +338,7 @@ class Trust:
             with contextlib.suppress(OSError, DeserializationError):
                 data = self._fetcher.fetched.get(role) or self._local(role)
                 signed = Metadata.from_bytes(data).signed
-                if signed.is_expired():
+                if signed.is_expired(times.now()):
                     return Stale(
                         f"the {role} metadata of {self._shown_url} expired on {signed.expires:%Y-%m-%d %H:%M} UTC: its "
                         "publisher no longer renews it, or newer metadata is being withheld. "

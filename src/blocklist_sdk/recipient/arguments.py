@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.net import in_memory
 from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
@@ -37,6 +38,9 @@ def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path |
     if cache_dir is not None:
         cache = absolute(cache_dir)
         return cache, state_dir or cache / ".state"
+    server = in_memory.server_at(url)
+    if server is not None:
+        return server.directory / "cache", state_dir or server.directory / "state"
     read = read_url(url)
     # Without credentials, which change while the authority stays the same.
     address = read.shown.rstrip("/")

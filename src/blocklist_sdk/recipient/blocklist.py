@@ -1,7 +1,6 @@
 """`Blocklist`: one feed, ready to answer questions about numbers."""
 
 import contextlib
-import time
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
 from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers, row_limit
 from blocklist_sdk.recipient.cache.state import load_state
-from blocklist_sdk.recipient.current_list import WhenStale, clock, is_past
+from blocklist_sdk.recipient.current_list import WhenStale, is_past
 from blocklist_sdk.recipient.internals import Internals
 from blocklist_sdk.recipient.sync_outcomes import Attempt, Listener
 from blocklist_sdk.recipient.verdicts import decide
@@ -363,7 +362,7 @@ class Blocklist:
         """
         # As few steps as can be: this is asked for every message and every call.
         fast = self._current.fast_path
-        if fast.start <= clock() < fast.stop:
+        if fast.start <= times.clock() < fast.stop:
             is_blocked, read = fast.is_blocked, fast.read  # as locals they are quicker to call
             answer = is_blocked(number if type(number) is int else read(number))
             if answer is not None:
@@ -377,7 +376,7 @@ class Blocklist:
         rule = self._current.rules().of(e164, times.now())
         if rule is not None:
             return rule[0] == "override-block"
-        return generation.blocks(e164, time.time_ns() // 1_000_000)
+        return generation.blocks(e164, times.to_ms(times.now()))
 
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
         """What to do about a number, now, and why.

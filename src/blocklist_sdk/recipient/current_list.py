@@ -30,9 +30,6 @@ Finder = Callable[[int], bool | None]
 
 WhenStale = Literal["serve", "raise"]
 
-clock: Callable[[], float] = time.time
-"""Seconds since 1970."""
-
 _DAY_S = 86_400
 
 _STALE_WARNING_EVERY_S = 3600.0
@@ -115,7 +112,7 @@ class CurrentList:
             Stale: it is past its signed expiry, or the clock is behind, and `when_stale` is ``raise``.
         """
         fast_path = self.fast_path
-        if not fast_path.start <= clock() < fast_path.stop:
+        if not fast_path.start <= times.clock() < fast_path.stop:
             self.reload(wait=self.opened is None or self._rules is None)
         self.rules()
         opened = self.opened
@@ -257,10 +254,12 @@ class CurrentList:
         assert self.opened is not None
         assert self._rules is not None
         generation, expires = self.opened
-        now = clock()
+        now = times.clock()
         day = int(now // _DAY_S)
         start = max(now, generation.answers.from_ms / 1000)
         stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
+        if times.stands_still:
+            stop = now  # or another process's release would never be noticed
         if self._when_stale == "raise":
             stop = min(stop, expires.timestamp() if expires else 0.0)
             passed = self._latest_moment()

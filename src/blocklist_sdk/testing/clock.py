@@ -1,0 +1,97 @@
+"""A clock that a test sets, in the place of the machine's in all of this library."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from blocklist_sdk import times
+from blocklist_sdk.errors import InvalidInput
+
+
+class Clock:
+    """The time that this library reads, in this whole process: look-ups, ends, expiry, signatures, enforcement.
+
+    It is the machine's until it is set; then it stands still until it is set or advanced again. Waits are not
+    shortened by it, and the time that other libraries and other processes read stays the machine's. All the clocks of
+    a process are one. May be used by threads.
+    """
+
+    def __init__(self) -> None:
+        """Reads and changes nothing."""
+        self._lock = threading.Lock()
+
+    @property
+    def now(self) -> datetime:
+        """The time, UTC."""
+        return times.now()
+
+    def set(self, moment: datetime) -> datetime:
+        """Set the clock, forwards or backwards, and stop it there.
+
+        Args:
+            moment: the time, with a time zone.
+
+        Returns:
+            The time, UTC.
+
+        Raises:
+            InvalidInput: `moment` has no time zone.
+        """
+        if moment.tzinfo is None:
+            raise InvalidInput(f"{moment.isoformat()} has no time zone: give one, such as tzinfo=UTC")
+        with self._lock:
+            return _stop_at(moment)
+
+    def advance(self, span: timedelta) -> datetime:
+        """Move the clock on, or back if `span` is negative, and stop it there.
+
+        Returns:
+            The time, UTC.
+
+        >>> from datetime import timedelta
+        >>> with fake_clock() as clock:
+        ...     before = clock.now
+        ...     clock.advance(timedelta(days=2)) - before >= timedelta(days=2)
+        True
+        """
+        with self._lock:
+            return _stop_at(times.now() + span)
+
+    def reset(self) -> None:
+        """Go by the machine's clock again."""
+        times.clock, times.stands_still = _MACHINE
+
+
+_MACHINE = times.clock, times.stands_still
+
+
+def _stop_at(moment: datetime) -> datetime:
+    at_s = moment.timestamp()
+    times.stands_still = True
+    times.clock = lambda: at_s
+    return times.now()
+
+
+@contextlib.contextmanager
+def fake_clock() -> Iterator[Clock]:
+    """A clock that can be set; at the end of the block everything goes by the clock of before.
+
+    >>> from datetime import UTC, datetime
+    >>> with fake_clock() as clock:
+    ...     clock.set(datetime(2027, 1, 1, tzinfo=UTC))
+    datetime.datetime(2027, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    before = times.clock, times.stands_still
+    try:
+        yield Clock()
+    finally:
+        times.clock, times.stands_still = before
+
+
+@contextlib.contextmanager
+def machine_clock() -> Iterator[None]:
+    """Go by the machine's clock until the end of the block, whatever was set."""
+    with fake_clock() as clock:
+        clock.reset()
+        yield
