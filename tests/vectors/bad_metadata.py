@@ -254,6 +254,7 @@ def _delegations(sample: Sample) -> Iterator[Case]:
             check([{"number": 6281200000013, "scope": None, "blocked": False, "reason": "protected"}], serial=2),
         ],
         group="sync",
+        required=False,
         files=offered(repository).beside(sample.stages[0]),
     )
     repository = sample.stages[0].copy()

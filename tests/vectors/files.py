@@ -42,7 +42,8 @@ def all_cases(sample: Sample) -> list[Case]:
     cases = [*all_good(sample), *all_bad_metadata(sample), *all_bad_releases(sample)]
     names = [case.name for case in cases]
     assert len(names) == len(set(names)), "two cases have one name"
-    return cases
+    order = {"sync": 0, "refuse": 1, "limits": 2}
+    return sorted(cases, key=lambda case: order[case.group])
 
 
 def _layers(sample: Sample, cases: list[Case]) -> dict[str, bytes]:

@@ -51,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
     cases: ClassVar[CaseServer]
     protocol_version = "HTTP/1.1"
     timeout = 10
+    # Header and body leave together, or each answer would wait for the reader's delayed acknowledgement.
+    wbufsize = -1
 
     def do_GET(self) -> None:
         case, _, path = unquote(self.path.partition("?")[0]).lstrip("/").partition("/")
