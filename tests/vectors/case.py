@@ -56,9 +56,11 @@ class Case:
 
 
 def sync(*layers: str, expect: dict[str, Any], **others: Any) -> Step:
-    return {"do": "sync", "layers": list(layers), "feed": FEED, "root": "sample.root.json", "now": NOW} | others | {
-        "expect": expect
-    }
+    return (
+        {"do": "sync", "layers": list(layers), "feed": FEED, "root": "sample.root.json", "now": NOW}
+        | others
+        | {"expect": expect}
+    )
 
 
 def check(expect: list[dict[str, Any]], *, serial: int = 1, **others: Any) -> Step:

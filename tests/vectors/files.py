@@ -82,7 +82,12 @@ def _lines(document: Mapping[str, Any]) -> bytes:
 
 def difference(files: Mapping[str, bytes], folder: Path) -> list[str]:
     """What differs, a line each, between files and those in a folder."""
-    there = {path.relative_to(folder).as_posix(): path for name in FOLDERS for path in (folder / name).rglob("*.*") if path.is_file()}
+    there = {
+        path.relative_to(folder).as_posix(): path
+        for name in FOLDERS
+        for path in (folder / name).rglob("*.*")
+        if path.is_file()
+    }
     return [
         *(f"missing: {path}" for path in files if path not in there),
         *(f"not made by this program: {path}" for path in there if path not in files),

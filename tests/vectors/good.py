@@ -1,5 +1,6 @@
 """Repositories that a reader must be able to read, and what it then answers."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,9 +26,17 @@ def all_good(sample: Sample) -> Iterator[Case]:
         return Case(name, about, list(steps), group="sync", **others)
 
     yield case("snapshot", "The first release, from its snapshot.", sync(*FIRST, expect=one), check(STANDING))
-    yield case("to-the-newest", "The third release, by whichever files.", sync(*third, expect=three), check(LOOK_UPS[2], serial=3))
     yield case(
-        "delta-after-snapshot", "The second release has no snapshot: from the first one's, and a delta.", sync(*second, expect=two), check(LOOK_UPS[1], serial=2)
+        "to-the-newest",
+        "The third release, by whichever files.",
+        sync(*third, expect=three),
+        check(LOOK_UPS[2], serial=3),
+    )
+    yield case(
+        "delta-after-snapshot",
+        "The second release has no snapshot: from the first one's, and a delta.",
+        sync(*second, expect=two),
+        check(LOOK_UPS[1], serial=2),
     )
     yield case(
         "release-by-release",
@@ -39,8 +48,16 @@ def all_good(sample: Sample) -> Iterator[Case]:
         sync(*third, expect=three),
         check(LOOK_UPS[2], serial=3),
     )
-    yield case("two-at-once", "From the first release to the third.", sync(*FIRST, expect=one), sync(*third, expect=three), check(LOOK_UPS[2], serial=3))
-    yield case("nothing-new", "The same release again.", sync(*FIRST, expect=one), sync(*FIRST, expect=one), check(STANDING))
+    yield case(
+        "two-at-once",
+        "From the first release to the third.",
+        sync(*FIRST, expect=one),
+        sync(*third, expect=three),
+        check(LOOK_UPS[2], serial=3),
+    )
+    yield case(
+        "nothing-new", "The same release again.", sync(*FIRST, expect=one), sync(*FIRST, expect=one), check(STANDING)
+    )
     yield case(
         "not-synced",
         "Questions before the first sync are no answers.",
@@ -63,9 +80,6 @@ def all_good(sample: Sample) -> Iterator[Case]:
             for answer in LOOK_UPS["moments"]
         ),
     )
-    other = release(1, [])
-    digest = "tree-" + other.digest.removeprefix("tree-")
-    assert digest
     yield case(
         "another-feed",
         "Another feed of the same repository, in the same cache.",
@@ -77,16 +91,11 @@ def all_good(sample: Sample) -> Iterator[Case]:
     repository = sample.stages[0].copy()
     rows = longer_list()
     content = table(rows)
-    wider = content.add_column(0, "region", pa.array(["ID"] * len(rows))).append_column("note", pa.nulls(len(rows), pa.float64()))
-    later = release(2, rows, snapshot=stable(wider.select([*reversed(wider.schema.names)])))
-    repository.offer(
-        [later],
-        change=lambda index: (
-            index.update(remark={"of": "a later version"}),
-            index["releases"][0].update(weight=1.5),
-            index["releases"][0]["snapshot"].update(sha256="not this one"),
-        ),  # type: ignore[arg-type, func-returns-value]
+    wider = content.add_column(0, "region", pa.array(["ID"] * len(rows))).append_column(
+        "note", pa.nulls(len(rows), pa.float64())
     )
+    later = release(2, rows, snapshot=stable(wider.select([*reversed(wider.schema.names)])))
+    repository.offer([later], change=_of_a_later_version)
     second_list = {"serial": 2, "digest": later.digest}
     yield case(
         "later-version",
@@ -136,6 +145,17 @@ def all_good(sample: Sample) -> Iterator[Case]:
         files=repository.beside(sample.stages[0]),
     )
     repository = sample.stages[0].copy()
+    rows = in_order([*first(), {**ADDED, "entry": 2**53 - 1}])
+    later = release(2, rows, snapshot=snapshot(rows))
+    repository.offer([later], last_entry=2**53 - 1)
+    yield case(
+        "entry-highest",
+        "An entry id of 2^53 - 1, the highest that there is.",
+        sync(*FIRST, "entry-highest", expect={"serial": 2, "digest": later.digest}),
+        check([*STANDING[:1], added], serial=2),
+        files=repository.beside(sample.stages[0]),
+    )
+    repository = sample.stages[0].copy()
     empty = release(2, [], snapshot=snapshot([]))
     repository.offer([empty])
     yield case(
@@ -176,10 +196,15 @@ def all_good(sample: Sample) -> Iterator[Case]:
     )
 
 
-def _other_in_force(sample: Sample) -> dict[str, Any]:
-    index = next(data for path, data in sample.stages[0].files.items() if OTHER_FEED in path and path.endswith("index.json"))
-    import json
+def _of_a_later_version(index: dict[str, Any]) -> None:
+    index["remark"] = {"of": "a later version"}
+    index["releases"][0]["weight"] = 1.5
+    index["releases"][0]["snapshot"]["sha256"] = "not this one"
 
+
+def _other_in_force(sample: Sample) -> dict[str, Any]:
+    files = sample.stages[0].files
+    index = next(data for path, data in files.items() if OTHER_FEED in path and path.endswith("index.json"))
     return {name: json.loads(index)[name] for name in ("serial", "digest")}
 
 

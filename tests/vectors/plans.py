@@ -19,7 +19,9 @@ def _index(releases: dict[int, dict[str, int]]) -> dict[str, Any]:
             "rows": 10,
             "digest": _digest(serial),
             **{
-                kind: {"path": f"id-messaging/{serial}.{kind}.parquet", "length": lengths[kind]} if kind in lengths else None
+                kind: {"path": f"id-messaging/{serial}.{kind}.parquet", "length": lengths[kind]}
+                if kind in lengths
+                else None
                 for kind in ("snapshot", "delta")
             },
         }
@@ -47,7 +49,9 @@ def all_plans() -> list[dict[str, Any]]:
     no_way = {1: {"delta": 10}, 2: {"delta": 20}}
     only_deltas = {3: {"delta": 10}, 4: {"delta": 10, "snapshot": 9000}}
 
-    def plan(about: str, releases: dict[int, dict[str, int]], have: dict[str, Any] | None, *wanted: Any, era: int = 1) -> dict[str, Any]:
+    def plan(
+        about: str, releases: dict[int, dict[str, int]], have: dict[str, Any] | None, *wanted: Any, era: int = 1
+    ) -> dict[str, Any]:
         """Wanted are the files, in order; several lists where any of them will do, or none where there is no way."""
         expect: dict[str, Any] = {"any_of": list(wanted)} if wanted else {"error": ["malformed"]}
         return {"about": about, "have": have, "era": era, "index": _index(releases), "expect": expect}
@@ -65,9 +69,21 @@ def all_plans() -> list[dict[str, Any]]:
         plan("the deltas begin where the release here ends", only_deltas, _have(2), _files("3.delta", "4.delta")),
         plan("a snapshot that is cheaper than the delta", dear, _have(1), _files("2.snapshot")),
         plan("a tie between the delta and a snapshot: the delta", tie, _have(1), _files("2.delta")),
-        plan("a tie between two ways from snapshots", equal, None, _files("2.snapshot"), _files("1.snapshot", "2.delta")),
-        plan("the release here has another digest on offer", long, _have(1, digest=_digest(99)), _files("3.snapshot", "4.delta")),
-        plan("the current serial here, with another digest", long, _have(4, digest=_digest(99)), _files("3.snapshot", "4.delta")),
+        plan(
+            "a tie between two ways from snapshots", equal, None, _files("2.snapshot"), _files("1.snapshot", "2.delta")
+        ),
+        plan(
+            "the release here has another digest on offer",
+            long,
+            _have(1, digest=_digest(99)),
+            _files("3.snapshot", "4.delta"),
+        ),
+        plan(
+            "the current serial here, with another digest",
+            long,
+            _have(4, digest=_digest(99)),
+            _files("3.snapshot", "4.delta"),
+        ),
         plan("a release of an earlier era, on offer with its digest", long, _have(3), _files("4.delta"), era=7),
         plan("a release of an earlier era, not on offer", gap, _have(2), _files("3.snapshot", "4.delta"), era=7),
         plan("a higher release of an earlier era", long, _have(9), _files("3.snapshot", "4.delta"), era=7),

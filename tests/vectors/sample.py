@@ -1,7 +1,7 @@
 """The sample: a whole repository, at its first, second and third release."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tuf.api.metadata import TargetFile
 
@@ -14,7 +14,7 @@ NOW: Final = "2026-06-15T12:00:00Z"
 
 PUBLISHED: Final = ("2026-01-05T06:00:00Z", "2026-02-05T06:00:00Z", "2026-03-05T06:00:00Z")
 PROTECTED: Final = 6281200000013
-_ADVISORY: Final = {"level": "advisory", "category": "spam", "scope": "messaging"}
+_ADVISORY: Final[dict[str, Any]] = {"level": "advisory", "category": "spam", "scope": "messaging"}
 
 
 def first() -> list[Row]:
@@ -96,7 +96,12 @@ class Sample:
 
 
 def release(
-    serial: int, rows: list[Row], *, delta: bytes | None = None, snapshot: bytes | None = None, digest: str | None = None
+    serial: int,
+    rows: list[Row],
+    *,
+    delta: bytes | None = None,
+    snapshot: bytes | None = None,
+    digest: str | None = None,
 ) -> Release:
     """A release of rows, published when the sample's release of that serial is."""
     published = PUBLISHED[serial - 1] if serial <= len(PUBLISHED) else f"2026-04-{serial:02}T06:00:00Z"

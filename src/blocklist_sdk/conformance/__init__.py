@@ -4,8 +4,8 @@
 kit and a reader. `run_kit` does the same in Python.
 """
 
-from blocklist_sdk.conformance.kit import KitResult, run_kit
-from blocklist_sdk.conformance.results import CaseResult
+from blocklist_sdk.conformance.kit import run_kit
+from blocklist_sdk.conformance.results import CaseResult, KitResult
 from blocklist_sdk.conformance.talk import CommandReader, Reader, ReaderFailed
 
 __all__ = ["CaseResult", "CommandReader", "KitResult", "Reader", "ReaderFailed", "run_kit"]

@@ -13,7 +13,8 @@ from blocklist_sdk.conformance.talk import CommandReader
 from blocklist_sdk.errors import BlocklistError
 
 _HELP: Final = """\
-Ask a reader what the protocol's vectors ask, and say what it gets wrong. The contract is in docs/reference/conformance.md.
+Ask a reader what the protocol's vectors ask, and say what it gets wrong. docs/reference/conformance.md has the contract
+between the kit and a reader.
 
 Exits with 0 if the reader passes every required case, and whatever else it offers; with 1 if it does not; with 2 if it
 cannot be started, or an option is wrong."""
@@ -21,13 +22,29 @@ cannot be started, or an option is wrong."""
 
 def main(arguments: Sequence[str]) -> int:
     """Run the kit as a command; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m blocklist_sdk.conformance", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a case or a group; * stands for anything. May be given several times.")
+    parser = argparse.ArgumentParser(
+        "python -m blocklist_sdk.conformance", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a case or a group; * stands for anything. May be given several times.",
+    )
     parser.add_argument("--strict", action="store_true", help="let what is not required count as well")
     parser.add_argument("--json", action="store_true", help="write the result as JSON")
     parser.add_argument("--list", action="store_true", help="list the cases, and run none")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that one answer may take (default: %(default)g)")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the reader: a program and its first arguments")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds that one answer may take (default: %(default)g)",
+    )
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the reader: a program and its first arguments"
+    )
     given = parser.parse_args(arguments)
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
     if given.list:

@@ -64,9 +64,8 @@ def _wrong_verdicts(step: Mapping[str, Any], answers: Sequence[Mapping[str, Any]
     for expected, given in zip(step["answers"], answers, strict=True):
         if any(given.get(name) != expected[name] for name in ("blocked", "reason")):
             scope = f" for {expected['scope']}" if expected["scope"] else ""
-            yield (
-                f"{expected['number']}{scope} at {step['now']}: answered {_verdict(given)}, expected {_verdict(expected)}"
-            )
+            asked = f"{expected['number']}{scope} at {step['now']}"
+            yield f"{asked}: answered {_verdict(given)}, expected {_verdict(expected)}"
 
 
 def _verdict(answer: Mapping[str, Any]) -> str:
@@ -102,11 +101,15 @@ def _numbers(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     if len(answers) != len(step["asked"]):
         return f"gave {len(answers)} answers to {len(step['asked'])} texts"
     return _first_few(
-        f"{asked['text']!r} in {asked['region']} ({asked['form']}): answered {given.get('number', given.get('invalid'))!r}, "
-        f"expected {asked.get('number', 'no number: ' + str(asked.get('invalid')))!r}"
+        f"{asked['text']!r} in {asked['region']} ({asked['form']}): "
+        f"answered {_reading(given)}, expected {_reading(asked)}"
         for asked, given in zip(step["asked"], answers, strict=True)
         if given.get("number") != asked.get("number") or ("invalid" in asked and not given.get("invalid"))
     )
+
+
+def _reading(answer: Mapping[str, Any]) -> str:
+    return str(answer["number"]) if "number" in answer else f"no number ({answer.get('invalid')})"
 
 
 def _first_few(problems: Iterator[str]) -> str | None:

@@ -20,7 +20,9 @@ def selected(only: Sequence[str] = ()) -> tuple[Case, ...]:
     ['order', 'order-sorted', 'order-entries']
     """
     return tuple(
-        case for case in cases() if not only or any(fnmatchcase(name, each) for each in only for name in (case.name, case.group))
+        case
+        for case in cases()
+        if not only or any(fnmatchcase(name, each) for each in only for name in (case.name, case.group))
     )
 
 

@@ -71,7 +71,9 @@ def _sync(document: Mapping[str, Any]) -> dict[str, Any]:
     (cache / _URL).write_text(json.dumps([document["url"], document["root"]]), encoding="utf-8")
     with fake_clock() as clock:
         clock.set(datetime.fromisoformat(document["now"]))
-        with Blocklist.open(document["url"], feed=document["feed"], root=document["root"], cache_dir=cache, guard=None) as blocklist:
+        with Blocklist.open(
+            document["url"], feed=document["feed"], root=document["root"], cache_dir=cache, guard=None
+        ) as blocklist:
             blocklist.sync()
             status = blocklist.status()
             return {"serial": status.serial, "digest": status.digest}
@@ -107,7 +109,9 @@ def _plan(have: Mapping[str, Any] | None, era: int, index: Mapping[str, Any]) ->
         read = FeedIndex.from_json(json.dumps(index).encode(), feed=index["feed"])
         if have is not None and have["era"] != era and read.find(have["serial"]) is None:
             have = None
-        planned = plan(read, serial=None if have is None else have["serial"], digest=None if have is None else have["digest"])
+        planned = plan(
+            read, serial=None if have is None else have["serial"], digest=None if have is None else have["digest"]
+        )
     except BlocklistError as error:
         return _told(error)
     return {"files": [file.path for file in files_of(planned)]}

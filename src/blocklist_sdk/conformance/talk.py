@@ -52,7 +52,7 @@ class CommandReader:
         """
         sent = json.dumps(document, ensure_ascii=False).encode()
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 -- the command is what the caller wants to run
                 [*self._command, action], input=sent, capture_output=True, timeout=self._timeout_s, check=False
             )
         except subprocess.TimeoutExpired as error:
@@ -61,11 +61,15 @@ class CommandReader:
         try:
             answer = json.loads(done.stdout)
         except ValueError as error:
-            raise ReaderFailed(f"it ended with {done.returncode} and wrote no JSON: {said or 'nothing at all'}") from error
+            raise ReaderFailed(
+                f"it ended with {done.returncode} and wrote no JSON: {said or 'nothing at all'}"
+            ) from error
         if not isinstance(answer, dict):
             raise ReaderFailed(f"it wrote JSON that is not an object: {_excerpt(done.stdout)}")
         if "error" in answer and done.returncode == 0:
-            raise ReaderFailed(f"it told of the error {answer['error']!r}, but ended with 0; an error ends with another code")
+            raise ReaderFailed(
+                f"it told of the error {answer['error']!r}, but ended with 0; an error ends with another code"
+            )
         if "error" not in answer and done.returncode != 0:
             raise ReaderFailed(f"it answered, but ended with {done.returncode}: {said}")
         return answer

@@ -42,7 +42,9 @@ def folder() -> Path:
     for place in _PLACES:
         if (place / "readers" / "cases.json").is_file():
             return place
-    raise InvalidInput("this installation of blocklist-sdk has no vectors of the protocol: install its wheel, or use a clone")
+    raise InvalidInput(
+        "this installation of blocklist-sdk has no vectors of the protocol: install its wheel, or use a clone"
+    )
 
 
 @cache
