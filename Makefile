@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
+.PHONY: demo sandbox test integration lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -31,6 +31,11 @@ sandbox: $(VENV)/.exchange.stamp
 
 test: $(VENV)/.dev.stamp
 	$(PYTEST) -n 3 --dist worksteal
+
+# With programs of others: gateways, readers in other languages, Spark. A test whose neighbour is not installed is skipped;
+# with BLOCKLIST_INTEGRATION_REQUIRED=1 it fails.
+integration: $(VENV)/.dev.stamp
+	$(PYTEST) integration
 
 # basedpyright asks the `python` on the PATH where packages are. The report on types is long, and shown if any is missing.
 BASEDPYRIGHT = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
