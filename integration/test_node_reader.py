@@ -36,7 +36,7 @@ def reader(module_folder: Path) -> CommandReader:
 
 
 def test_the_reader_in_node_conforms(reader: CommandReader) -> None:
-    result = run_kit(reader)
+    result = run_kit(reader, jobs=os.cpu_count() or 1)
     assert result.passed, "\n".join(result.lines())
     outcomes = {case.name: case.outcome for case in result.cases if case.outcome != "passed"}
     # It is written for lists that it can hold, and reads no texts; neither is required.

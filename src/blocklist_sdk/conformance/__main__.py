@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="write the result as JSON")
     parser.add_argument("--list", action="store_true", help="list the cases, and run none")
     parser.add_argument(
+        "--jobs",
+        type=int,
+        choices=range(1, 65),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="how many cases run at once (default: as many as there are processors)",
+    )
+    parser.add_argument(
         "--timeout",
         type=float,
         default=60.0,
@@ -58,7 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     if not selected(given.only):
         parser.error(f"no case and no group is named {' or '.join(given.only)}: --list shows them")
     try:
-        result = run_kit(CommandReader(command, timeout_s=given.timeout), only=given.only, strict=given.strict)
+        reader = CommandReader(command, timeout_s=given.timeout)
+        result = run_kit(reader, only=given.only, strict=given.strict, jobs=given.jobs)
     except (BlocklistError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -26,20 +27,31 @@ def selected(only: Sequence[str] = ()) -> tuple[Case, ...]:
     )
 
 
-def run_kit(reader: Reader, *, only: Sequence[str] = (), strict: bool = False) -> KitResult:
+def run_kit(reader: Reader, *, only: Sequence[str] = (), strict: bool = False, jobs: int = 1) -> KitResult:
     """Ask a reader what the protocol's vectors ask, and judge its answers.
 
     Args:
         reader: the reader: a `CommandReader`, or any function of an action and a document.
         only: names of cases or groups; ``*`` stands for anything. All of them if it is empty.
         strict: whether what is not required counts as well.
+        jobs: how many cases run at once; more than one only with a reader that may be called by several threads, as a
+            `CommandReader` may.
 
     Raises:
         InvalidInput: this installation has no vectors.
         OSError: the reader cannot be started.
+
+    >>> from blocklist_sdk.conformance.reader import answer
+    >>> run_kit(answer, only=["digest"]).summary()
+    '10 of 10 cases passed. The reader conforms.'
     """
-    with serving() as server, tempfile.TemporaryDirectory(prefix="blocklist-conformance-") as caches:
-        return KitResult(tuple(_run(case, reader, server, Path(caches) / case.name) for case in selected(only)), strict)
+    with (
+        serving() as server,
+        tempfile.TemporaryDirectory(prefix="blocklist-conformance-") as caches,
+        ThreadPoolExecutor(max_workers=jobs) as pool,
+    ):
+        results = pool.map(lambda case: _run(case, reader, server, Path(caches) / case.name), selected(only))
+        return KitResult(tuple(results), strict)
 
 
 def _run(case: Case, reader: Reader, server: CaseServer, cache: Path) -> CaseResult:
