@@ -20,7 +20,9 @@ from support.plain_reader import PlainReader
 OWN = [sys.executable, "-m", "blocklist_sdk.conformance.reader"]
 
 
-@pytest.mark.parametrize("groups", [["sync"], ["refuse"], ["limits", "digest", "plans", "numbers"]], ids="+".join)
+@pytest.mark.parametrize(
+    "groups", [["sync"], ["refuse"], ["limits", "look-ups", "digest", "plans", "numbers"]], ids="+".join
+)
 def test_our_own_client_passes_all_of_it(groups: list[str]) -> None:
     result = run_kit(answer, only=groups, strict=True)
     assert [(case.name, case.problem) for case in result.cases if case.outcome != "passed"] == []
@@ -29,7 +31,7 @@ def test_our_own_client_passes_all_of_it(groups: list[str]) -> None:
 
 
 def test_the_groups_above_are_all_there_are() -> None:
-    assert {case.group for case in cases()} == {"sync", "refuse", "limits", "digest", "plans", "numbers"}
+    assert {case.group for case in cases()} == {"sync", "refuse", "limits", "look-ups", "digest", "plans", "numbers"}
 
 
 def test_a_reader_written_from_the_page_alone_passes() -> None:
@@ -38,7 +40,7 @@ def test_a_reader_written_from_the_page_alone_passes() -> None:
     outcomes = {case.name: case.outcome for case in result.cases if case.outcome != "passed"}
     # It does not bound what a release may cost, and it reads no texts; neither is required.
     limits = {case.name: "failed" for case in selected(["limits"])}
-    assert outcomes == {**limits, "numbers": "not-offered"}
+    assert outcomes == {**limits, "numbers": "not-offered", "look-ups": "not-offered"}
     assert not run_kit(PlainReader(), only=["limits"], strict=True).passed
 
 
@@ -159,6 +161,16 @@ def test_an_answer_that_does_not_come_fails_the_case(tmp_path: Path) -> None:
             {"serial": 1, "stale": True, "answers": "none"},
             "gave 0 answers to 1 questions",
         ),
+        ({"do": "look-ups", "answers": [{}]}, {"answers": []}, "gave 0 answers to 1 questions"),
+        (
+            {
+                "do": "look-ups",
+                "now": "n",
+                "answers": [{"text": "112", "region": "ID", "form": "national", "invalid": "x"}],
+            },
+            {"answers": [{"blocked": True, "reason": "listed"}]},
+            "'112' in ID (national) at n: answered blocked (listed), expected no number (x)",
+        ),
         ({"do": "digest", "digest": "a"}, {"digest": "b"}, "answered the digest 'b', expected 'a'"),
         ({"do": "plans", "asked": [{}]}, {}, "gave 0 plans for 1"),
         (
@@ -194,7 +206,7 @@ def test_a_reader_is_not_told_what_it_must_answer() -> None:
         seen.append(json.dumps(document))
         return answer(action, document)
 
-    run_kit(spy, only=["snapshot", "one", "plans", "numbers"])
+    run_kit(spy, only=["snapshot", "look-ups", "one", "plans", "numbers"])
     for word in ("expect", "blocked", "reason", "any_of", "invalid", "tree-c6a4"):
         assert not any(word in document for document in seen)
 
@@ -214,6 +226,8 @@ def test_the_command_says_what_passed_and_failed(capfd: pytest.CaptureFixture[st
 def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 0
     document = json.loads(capfd.readouterr().out)
+    assert document.keys() == {"passed", "strict", "counts", "cases"}
+    assert document["cases"][0].keys() == {"name", "group", "about", "required", "outcome", "problem"}
     assert document["counts"] == {"passed": 0, "failed": 1, "not-offered": 0}
     assert main(["--only", "one", "--strict", "--", sys.executable, "-c", "print('{}')"]) == 1
     out = capfd.readouterr().out

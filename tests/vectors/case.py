@@ -28,7 +28,7 @@ class Case:
     Attributes:
         name: its name, which is that of its layer if it has one.
         about: what it shows, in a sentence.
-        group: ``sync``, ``refuse`` or ``limits``.
+        group: ``sync``, ``refuse``, ``limits`` or ``look-ups``.
         required: whether a reader that fails it fails the kit.
         steps: what is asked, in order.
         files: what its layer has over the sample's.

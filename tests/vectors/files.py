@@ -10,7 +10,7 @@ from typing import Any, Final
 from vectors.bad_metadata import all_bad_metadata, other_root
 from vectors.bad_releases import all_bad_releases
 from vectors.case import SHARED, Case
-from vectors.good import all_good
+from vectors.good import all_good, look_ups
 from vectors.numbers import NUMBERS
 from vectors.plans import all_plans
 from vectors.sample import NOW, Sample, build
@@ -39,10 +39,10 @@ def made() -> dict[str, bytes]:
 
 
 def all_cases(sample: Sample) -> list[Case]:
-    cases = [*all_good(sample), *all_bad_metadata(sample), *all_bad_releases(sample)]
+    cases = [*all_good(sample), look_ups(sample), *all_bad_metadata(sample), *all_bad_releases(sample)]
     names = [case.name for case in cases]
     assert len(names) == len(set(names)), "two cases have one name"
-    order = {"sync": 0, "refuse": 1, "limits": 2}
+    order = {"sync": 0, "refuse": 1, "limits": 2, "look-ups": 3}
     return sorted(cases, key=lambda case: order[case.group])
 
 

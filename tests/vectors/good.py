@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from vectors.bad_metadata import ADDED, eras, longer_list
 from vectors.case import FIRST, STANDING, Case, check, in_force, sync
-from vectors.look_ups import LOOK_UPS
+from vectors.look_ups import LATER, LOOK_UPS, TEXTS, TEXTS_LATER
 from vectors.repository import FEED, OTHER_FEED
 from vectors.rows import delta, in_order, snapshot, stable, table
-from vectors.sample import Sample, by_entry, first, release
+from vectors.sample import NOW, Sample, by_entry, first, release
 
 _LATER = "2099-06-01T00:00:00Z"
 """After everything that is signed has expired."""
@@ -194,6 +194,15 @@ def all_good(sample: Sample) -> Iterator[Case]:
         check([added], serial=9),
         files=repository.beside(sample.stages[2]),
     )
+
+
+def look_ups(sample: Sample) -> Case:
+    """Questions in the words of people, for readers that read texts."""
+    about = "Questions as people write them, answered by the third release."
+    steps = [sync("sample", "sample-3", expect=in_force(sample, 3))]
+    for now, answers in ((NOW, TEXTS), (LATER, TEXTS_LATER)):
+        steps.append({"do": "look-ups", "feed": FEED, "now": now, "answers": answers})
+    return Case("look-ups", about, steps, group="look-ups", required=False)
 
 
 def _of_a_later_version(index: dict[str, Any]) -> None:

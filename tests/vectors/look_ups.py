@@ -82,3 +82,31 @@ LOOK_UPS: Final[dict[Any, list[dict[str, Any]]]] = {
     ],
 }
 """Answers by the position of the release, and of the third release at other moments."""
+
+
+def _asked(text: str, says: str, scope: str | None = None, *, region: str | None = "ID", form: str = "national") -> Any:
+    question = {"text": text, "region": region, "form": form, "scope": scope}
+    is_reason = says in ("listed", "advisory", "expired", "not-yet", "not-listed", "protected")
+    return question | ({"blocked": says == "listed", "reason": says} if is_reason else {"invalid": says})
+
+
+TEXTS: Final = [
+    _asked("0812-0000-0001", "listed"),
+    _asked("+62 812 0000 0001", "listed", "voice", region=None),
+    _asked("6281200000001", "not-listed", "messaging"),
+    _asked("0062 812 0000 0002", "advisory"),
+    _asked("81200000003", "listed"),
+    _asked("6281200000005", "not-yet", region=None, form="international"),
+    _asked("(0812) 0000.0013", "protected"),
+    _asked("0812 0000 0101", "listed", "voice"),
+    _asked("tel:+62-812-0000-0400;ext=7", "expired"),
+    _asked("+62 812 0000 0099", "not-listed", region="GB"),
+    _asked("0812-0000-000O", "letters"),
+    _asked("0812-0000-0001", "no region", region=None),
+    _asked("112", "too short"),
+]
+"""Questions as people write them, and what the third release says at the moment at which the vectors are read."""
+
+LATER: Final = "2026-09-01T00:00:00Z"
+TEXTS_LATER: Final = [_asked("0812-0000-0004", "expired"), _asked("0812-0000-0005", "listed")]
+"""The same at `LATER`."""

@@ -1,6 +1,6 @@
 """Whether an answer is the one that a step expects. Pure: no reader is asked here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from blocklist_sdk.conformance.talk import KINDS
@@ -14,8 +14,7 @@ def wrong(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     kind = answer.get("error")
     if kind is not None and kind not in KINDS:
         return f"told of an error of the kind {kind!r}, which is none of {', '.join(KINDS)}"
-    expected = {"sync": _sync, "check": _check, "digest": _digest, "plans": _plans, "numbers": _numbers}
-    return expected[step["do"]](step, answer)
+    return _JUDGES[step["do"]](step, answer)
 
 
 def _sync(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
@@ -72,6 +71,23 @@ def _verdict(answer: Mapping[str, Any]) -> str:
     return f"{'blocked' if answer.get('blocked') else 'not blocked'} ({answer.get('reason')})"
 
 
+def _look_ups(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
+    answers = _items(answer.get("answers"))
+    if len(answers) != len(step["answers"]):
+        return f"gave {len(answers)} answers to {len(step['answers'])} questions"
+    return _first_few(
+        f"{asked['text']!r} in {asked['region']} ({asked['form']}) at {step['now']}: "
+        f"answered {_verdict_or_why_not(given)}, expected {_verdict_or_why_not(asked)}"
+        for asked, given in zip(step["answers"], answers, strict=True)
+        if bool(asked.get("invalid")) is not bool(given.get("invalid"))
+        or any(given.get(name) != asked.get(name) for name in ("blocked", "reason"))
+    )
+
+
+def _verdict_or_why_not(answer: Mapping[str, Any]) -> str:
+    return f"no number ({answer['invalid']})" if answer.get("invalid") else _verdict(answer)
+
+
 def _digest(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     given = answer.get("digest")
     return None if given == step["digest"] else f"answered the digest {given!r}, expected {step['digest']!r}"
@@ -116,3 +132,13 @@ def _first_few(problems: Iterator[str]) -> str | None:
     found = list(problems)
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     return "; ".join([*found[:_SHOWN], *more]) or None
+
+
+_JUDGES: Final[dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str | None]]] = {
+    "sync": _sync,
+    "check": _check,
+    "look-ups": _look_ups,
+    "digest": _digest,
+    "plans": _plans,
+    "numbers": _numbers,
+}

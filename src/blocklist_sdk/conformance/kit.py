@@ -81,6 +81,9 @@ def _document(step: Mapping[str, Any], url: str, cache: Path) -> dict[str, Any]:
         case "check":
             questions = _only(step["answers"], "number", "scope")
             return {"feed": step["feed"], "cache": str(cache), "now": step["now"], "questions": questions}
+        case "look-ups":
+            questions = _only(step["answers"], "text", "region", "form", "scope")
+            return {"feed": step["feed"], "cache": str(cache), "now": step["now"], "questions": questions}
         case "digest":
             return {"rows": step["rows"]}
         case "plans":

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,7 @@ from blocklist_sdk.errors import (
     Unreachable,
     Untrusted,
 )
-from blocklist_sdk.numbers import normalize
+from blocklist_sdk.numbers import Form, normalize
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.sync.admission import files_of
 from blocklist_sdk.recipient.sync.planner import plan
@@ -54,9 +55,8 @@ def answer(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
     >>> answer("digest", {"rows": []})["digest"][:9]
     'tree-6149'
     """
-    actions = {"sync": _sync, "check": _check, "digest": _digest, "plans": _plans, "numbers": _numbers}
     try:
-        return actions[action](document)
+        return _ACTIONS[action](document)
     except BlocklistError as error:
         return _told(error)
 
@@ -80,6 +80,29 @@ def _sync(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(document: Mapping[str, Any]) -> dict[str, Any]:
+    with _opened(document) as blocklist:
+        verdicts = [blocklist.check(each["number"], scope=each["scope"]) for each in document["questions"]]
+        status = blocklist.status()
+        answers = [{"blocked": verdict.blocked, "reason": verdict.reason} for verdict in verdicts]
+        return {"serial": status.serial, "stale": status.stale, "answers": answers}
+
+
+def _look_ups(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {"answers": [_look_up(document, **each) for each in document["questions"]]}
+
+
+def _look_up(document: Mapping[str, Any], text: str, region: str | None, form: Form, scope: Any) -> dict[str, Any]:
+    with _opened(document, region=region, form=form) as blocklist:
+        try:
+            verdict = blocklist.check(text, scope=scope)
+        except InvalidNumber as error:
+            return {"invalid": error.reason}
+        return {"blocked": verdict.blocked, "reason": verdict.reason}
+
+
+@contextmanager
+def _opened(document: Mapping[str, Any], *, region: str | None = None, form: Form = "auto") -> Iterator[Blocklist]:
+    """The list in the cache, at the moment that the document names."""
     cache = Path(document["cache"])
     try:
         url, root = json.loads((cache / _URL).read_text(encoding="utf-8"))
@@ -87,11 +110,10 @@ def _check(document: Mapping[str, Any]) -> dict[str, Any]:
         raise NotSynced("nothing was synced into this cache") from error
     with fake_clock() as clock:
         clock.set(datetime.fromisoformat(document["now"]))
-        with Blocklist.open(url, feed=document["feed"], root=root, cache_dir=cache) as blocklist:
-            verdicts = [blocklist.check(each["number"], scope=each["scope"]) for each in document["questions"]]
-            status = blocklist.status()
-            answers = [{"blocked": verdict.blocked, "reason": verdict.reason} for verdict in verdicts]
-            return {"serial": status.serial, "stale": status.stale, "answers": answers}
+        with Blocklist.open(
+            url, feed=document["feed"], root=root, cache_dir=cache, region=region, form=form
+        ) as blocklist:
+            yield blocklist
 
 
 def _digest(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,11 +143,21 @@ def _numbers(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"answers": [_number(**each) for each in document["texts"]]}
 
 
-def _number(text: str, region: str | None, form: Any) -> dict[str, Any]:
+def _number(text: str, region: str | None, form: Form) -> dict[str, Any]:
     try:
         return {"number": normalize(text, region=region, form=form)}
     except InvalidNumber as error:
         return {"invalid": error.reason}
+
+
+_ACTIONS: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "sync": _sync,
+    "check": _check,
+    "look-ups": _look_ups,
+    "digest": _digest,
+    "plans": _plans,
+    "numbers": _numbers,
+}
 
 
 def main() -> int:
