@@ -1,6 +1,7 @@
 """What is in `docs/protocol/vectors` is what `python -m vectors` makes, and small."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from blocklist_sdk import InvalidNumber, normalize
-from blocklist_sdk.conformance.vectors import file_of
+from blocklist_sdk.conformance.vectors import PLACES, file_of
+from support.import_plan import PACKAGE
 from vectors.files import FOLDERS, difference, made, write
 from vectors.keys import REMARK
 from vectors.numbers import NUMBERS
@@ -97,3 +99,11 @@ def test_the_last_layer_that_has_a_file_serves_it() -> None:
     one, two = (file_of(["sample", f"sample-{serial}"], "metadata/timestamp.json") for serial in (1, 2))
     assert file_of(["sample", "sample-1", "sample-2"], "metadata/timestamp.json") == two != one
     assert file_of(["sample", "sample-1"], "metadata/2.root.json") is None
+
+
+def test_a_wheel_has_the_vectors_where_the_kit_looks_for_them() -> None:
+    root = VECTORS.parents[2]
+    wheel = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    included = {root / source: target for source, target in wheel["wheel"]["force-include"].items()}
+    assert PLACES[0].relative_to(PACKAGE.parent).as_posix() == included[VECTORS]
+    assert PLACES[1].resolve() == VECTORS

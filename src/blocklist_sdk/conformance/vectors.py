@@ -9,7 +9,7 @@ from typing import Any, Final
 from blocklist_sdk.errors import InvalidInput
 
 _HERE: Final = Path(__file__).parent
-_PLACES: Final = (_HERE / "vectors", _HERE.parents[2] / "docs" / "protocol" / "vectors")
+PLACES: Final = (_HERE / "vectors", _HERE.parents[2] / "docs" / "protocol" / "vectors")
 """A wheel has a copy of the second folder as the first one; what is in the repository is there once."""
 
 
@@ -39,7 +39,7 @@ def folder() -> Path:
     Raises:
         InvalidInput: this installation does not have them.
     """
-    for place in _PLACES:
+    for place in PLACES:
         if (place / "readers" / "cases.json").is_file():
             return place
     raise InvalidInput(
