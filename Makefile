@@ -95,11 +95,12 @@ docs: $(VENV)/.docs.stamp
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --group build pyproject.toml
 LIKE_DEV = --constraint requirements/dev.txt
-EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis
+EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis --extra serve
 lock:
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
 	$(LOCK) $(LIKE_DEV) -o requirements/run.txt
 	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
+	$(LOCK) $(LIKE_DEV) --extra serve -o requirements/serve.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group docs -o requirements/docs.txt

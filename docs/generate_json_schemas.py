@@ -135,7 +135,7 @@ _SEEN_HEAD: Final = _object({name: each for name, each in _SEEN.items() if name 
 COMMANDS: Final[dict[str, list[Schema]]] = {
     "demo": [object_of(ok=bool, generated=bool, directory=str | None, steps=_list_of(record(story.Step)))],
     "sandbox": [
-        object_of(url=str, directory=str, root=str, accounts=list[str]),
+        object_of(url=str, directory=str, root=str, accounts=list[str], resumed=bool),
         object_of(scenes=_list_of(object_of(who=str, what=str))),
     ],
     "sync": [

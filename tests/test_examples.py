@@ -14,18 +14,23 @@ import pytest
 
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox, screenshot
 from support import quick_secrets  # noqa: F401 -- accounts are made in no time
+from support.lookup_servers import serving
+from support.mixed_list import FREE, VOICE_ONLY, MixedList
 
 FOLDER: Final = Path(__file__).parents[1] / "examples"
 SERVICES: Final = ("keep_synced", "provisioning_daemon", "account_worker", "monthly_cron", "messaging_provider")
 """Programs that get their settings from the environment."""
 
-EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in SERVICES)
+TESTS: Final = ("test_my_integration",)
+"""Tests, which `tests/testing/test_plugin.py` runs."""
+
+EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in (*SERVICES, *TESTS))
 PATIENCE_S: Final = 60
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30) as running:
+    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30, two_person=False) as running:
         yield running
 
 
@@ -86,7 +91,7 @@ def wait_for(log: Path, *texts: str) -> None:
 
 def test_there_are_examples() -> None:
     assert EXAMPLES
-    assert all((FOLDER / f"{name}.py").is_file() for name in SERVICES)
+    assert all((FOLDER / f"{name}.py").is_file() for name in (*SERVICES, *TESTS))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
@@ -95,6 +100,18 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     assert (ran.stderr, ran.returncode) == ("", 0)
     assert ran.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shell_asks_a_service(tmp_path: Path) -> None:
+    published = MixedList(tmp_path)
+    published.recipient().sync()
+    path = tmp_path / "lookups.sock"
+    numbers = f"{VOICE_ONLY}\n{FREE}\n0812 3456 0042\nGoPay\n"
+    with serving(published.settings(), tmp_path / "log", "--uds", str(path), port=None):
+        command = ["sh", str(FOLDER / "ask_service.sh"), str(path)]
+        ran = subprocess.run(command, input=numbers, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    assert ran.stdout.splitlines() == [VOICE_ONLY, "0812 3456 0042"]
+    assert "no answer about one number: it is let through" in ran.stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)

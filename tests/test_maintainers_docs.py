@@ -58,10 +58,13 @@ def names_in(path: Path) -> set[str]:
     return {node.name for node in defined if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
 
 
-def test_where_to_change_answers_eighteen_questions() -> None:
+NUMBERS = {18: "Eighteen", 19: "Nineteen", 20: "Twenty", 21: "Twenty-one", 22: "Twenty-two", 23: "Twenty-three"}
+
+
+def test_where_to_change_answers_as_many_questions_as_it_says() -> None:
     page = (MAINTAINERS / "where-to-change.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("|")][2:]
-    assert len(rows) == 18
+    assert page.splitlines()[2].startswith(f"{NUMBERS[len(rows)]} questions")
     for row in rows:
         assert MODULE.search(row)
         assert all((PACKAGE / folder).is_dir() for folder in re.findall(r"`((?:\w+/)+)`", row))

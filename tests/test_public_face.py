@@ -48,7 +48,8 @@ PUBLIC = {
         read_drop_file read_drop_response redis_is_blocked redis_keys write_drop_response
     """,
     "blocklist_sdk.testing": """
-        ContractBroken Item SinkContract check_sink make_batch make_items outcomes_of
+        Clock ContractBroken ExchangeFault FakeExchange FakeRepository Fault Item MakeSink SinkContract check_sink
+        fake_clock fake_exchange fake_repository generated_numbers make_batch make_items outcomes_of
     """,
     "blocklist_sdk.publisher": """
         FeedStatus KeyChange KeyRole KeyStatus KeyUri Lifetimes ListedRange NeededSignatures OverdueRole Proposal

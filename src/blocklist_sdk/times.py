@@ -9,15 +9,16 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 clock: Callable[[], float] = time.time
-"""Seconds since 1970: where everything here looks that asks for the time. `blocklist_sdk.testing` sets another one."""
+"""Seconds since 1970, where all here look that ask for the time; not a number while `moment` is set, so that no answer
+holds for a while of a time that does not go on."""
 
-stands_still: bool = False
-"""Whether `clock` shows one moment until it is set again, so that nothing may wait for it to go on."""
+moment: datetime | None = None
+"""The time that `blocklist_sdk.testing` has set, at which it stands still; None if it goes by `clock`."""
 
 
 def now() -> datetime:
     """This moment."""
-    return datetime.fromtimestamp(clock(), UTC)
+    return moment or datetime.fromtimestamp(clock(), UTC)
 
 
 def this_second() -> datetime:

@@ -392,4 +392,29 @@ def test_a_sandbox_that_is_kept_is_ready_to_use(tmp_path: Path) -> None:
         assert (synced.code, synced.document["after"]) == (0, 1), synced.err
         assert run("case", "list", "--config", box / "officer" / "blocklist.toml", "--json").code == 0
         assert run("case", "list", "--config", box / "chat" / "blocklist.toml").code == 77
-    assert_fails(run("sandbox", "--dir", box), 2, "is not empty")
+        assert_fails(run("sandbox", "--dir", box), 75, "a sandbox runs in")
+
+
+def test_a_sandbox_goes_on_in_its_folder(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    officer = box / "officer" / "blocklist.toml"
+    with running("sandbox", "--dir", box, "--cases", "3", "--json") as (line, _):
+        first = json.loads(line)
+        settings = officer.read_text()
+        waiting = run("case", "list", "--config", officer, "--json").documents
+    with running("sandbox", "--dir", box, "--json") as (line, _):
+        again = json.loads(line)
+        assert (first["resumed"], again["resumed"]) == (False, True)
+        assert {**first, "resumed": True} == again, "the address and the accounts are those of before"
+        assert officer.read_text() == settings, "and so are the secrets"
+        assert run("case", "list", "--config", officer, "--json").documents == waiting
+
+
+def test_a_sandbox_takes_no_folder_with_anything_else_in_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    assert_fails(run("sandbox", "--dir", tmp_path), 2, "is not empty", "give a new folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    box = tmp_path / "box"
+    box.mkdir()
+    (box / "sandbox.json").write_text("{}")
+    assert_fails(run("sandbox", "--dir", box), 4, "sandbox.json is damaged")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from blocklist_sdk import testing
 from blocklist_sdk.enforcement.items import OWN_ENTRY, Batch, SinkChange
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome, UniformOutcomes, all_done
 from blocklist_sdk.testing import ContractBroken, Item, MakeSink, SinkContract, check_sink, make_batch, make_items
+from blocklist_sdk.testing import sinks as testing
 
 REFUSED = 6281300000000
 
@@ -356,8 +356,10 @@ def test_pytest_is_not_needed() -> None:
     import subprocess
     import sys
 
-    program = "import sys, blocklist_sdk.testing; sys.exit('pytest' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    program = "import sys, blocklist_sdk.testing as kit; kit.check_sink, kit.fake_repository; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "blocklist_sdk.testing.repository" in loaded
+    assert "pytest" not in loaded
 
 
 def test_a_sink_is_closed_also_where_a_check_fails() -> None:

@@ -1,17 +1,14 @@
 """A clock that can be set, in place of the machine's in all that a recipient asks it."""
 
-from datetime import UTC, datetime, timezone, tzinfo
-from types import SimpleNamespace
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
-from tuf.ngclient._internal import trusted_metadata_set
 
 from blocklist_sdk import times
 
 
 class Clock:
-    """Stands still until it is set.
+    """Stands still until it is set. Unlike that of `blocklist_sdk.testing`, it has answers hold as in production.
 
     Attributes:
         at_s: seconds since 1970 UTC.
@@ -25,13 +22,4 @@ class Clock:
         return datetime.fromtimestamp(self.at_s, UTC)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        clock = self
-
-        class Set(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None) -> Any:
-                return datetime.fromtimestamp(clock.at_s, tz)
-
-        patch.setattr(times, "clock", lambda: clock.at_s)
-        # Where tuf decides whether metadata has expired.
-        patch.setattr(trusted_metadata_set, "datetime", SimpleNamespace(datetime=Set, timezone=timezone))
+        patch.setattr(times, "clock", lambda: self.at_s)

@@ -40,6 +40,7 @@ from blocklist_sdk.publisher import (
     SnapshotResult,
 )
 from blocklist_sdk.recipient import ArrowTable, AsyncOverrides, BackgroundSync, Changes, Overrides, Screening
+from blocklist_sdk.testing import Clock, fake_clock, fake_exchange, fake_repository, generated_numbers
 
 
 def numbers() -> None:
@@ -132,3 +133,22 @@ async def asynchronous_exchange() -> None:
     async with AsyncExchangeClient("https://exchange.example") as client:
         assert_type(await client.get_case(1), Case)
         assert_type(client.reports(), AsyncIterator[Report])
+
+
+def testing(moment: datetime) -> None:
+    with fake_repository("id-all", region="ID", scope="sms") as repository, repository.blocklist() as blocklist:
+        assert_type(repository.publish(generated_numbers(3), until=moment), ReleaseResult)
+        assert_type(blocklist, Blocklist)
+        assert_type(repository.environment, dict[str, str])
+        assert_type(repository.clock, Clock)
+        with repository.fail("expired"):
+            blocklist.sync()
+    with fake_exchange(two_person=False) as exchange:
+        assert_type(exchange.client("officer"), ExchangeClient)
+        assert_type(exchange.async_client("officer"), AsyncExchangeClient)
+        assert_type(exchange.auth("officer"), ClientCredentials)
+        assert_type(exchange.blocklist("chat"), Blocklist)
+        with exchange.fail(503, retry_after=5):
+            pass
+    with fake_clock() as clock:
+        assert_type(clock.set(moment), datetime)

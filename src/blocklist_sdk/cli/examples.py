@@ -85,6 +85,11 @@ EXAMPLES: Final = {
         "blocklist screen users.csv -o screened.csv --column phone",
         "blocklist screen users.parquet -o hits.parquet --only-hits",
     ),
+    "serve": (
+        "blocklist serve",
+        "blocklist serve --watch --every 15m --workers 2",
+        "blocklist serve --uds /run/blocklist/lookups.sock --redis-port 6044",
+    ),
     "export": ("blocklist export --format csv > list.csv",),
     "changes": ("blocklist changes --since 41 --json",),
     "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),

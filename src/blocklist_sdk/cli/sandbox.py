@@ -19,9 +19,16 @@ _CASES_MAX = 100_000
 def sandbox(
     directory: Annotated[
         Path | None,
-        typer.Option("--dir", metavar="DIR", help="A new folder in which everything is kept; by default nothing is."),
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="A folder in which everything is kept, and goes on the next time; by default nothing is.",
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes the one of before, or a free one."),
+    ] = 0,
     cases: Annotated[
         int,
         typer.Option(min=1, max=_CASES_MAX, metavar="N", help="How many generated numbers are listed from the start."),
@@ -34,7 +41,9 @@ def sandbox(
 ) -> None:
     """Run a real exchange on loopback, with keys, accounts and generated numbers, until Ctrl-C.
 
-    Prints its address to standard output. Each account has a folder with a blocklist.toml that is ready to use.
+    Prints its address to standard output. Each account has a folder with a blocklist.toml that is ready to use. Two
+    officers have work waiting: cases to decide, decisions to confirm, an appeal. With --dir, a folder that had a
+    sandbox before goes on with the same keys, secrets and data, and at the same port if that is free.
     """
     from blocklist_sdk import sandbox as exchange
     from blocklist_sdk.demo.complaint import play_complaint
@@ -61,9 +70,15 @@ def sandbox(
 
 def _show(box: "Sandbox", *, as_json: bool) -> None:
     if as_json:
-        write_json({"url": box.url, "directory": box.directory, "root": box.root, "accounts": list(box.secrets)})
+        write_json(
+            {"url": box.url, "directory": box.directory, "root": box.root, "accounts": list(box.secrets)}
+            | {"resumed": box.resumed}
+        )
         return
     typer.echo(box.url)
     say(f"accounts, each with a folder in {box.directory}: {', '.join(box.secrets)}")
+    if box.resumed:
+        say("it goes on where it was left, with the secrets and keys of before")
     say(f"try: cd {box.directory / 'telkomsel'} && blocklist sync")
+    say(f"what waits for an officer: cd {box.directory / 'officer'} && blocklist case list")
     say("Ctrl-C stops it")

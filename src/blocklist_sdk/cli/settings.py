@@ -47,21 +47,23 @@ PANEL: Final = "Settings"
 class Settings(values.Settings):
     """The settings of a command, and what it opens with them."""
 
-    def open(self, *, online: bool = False, writes: bool = False) -> "Blocklist":
+    def open(self, *, online: bool = False, writes: bool = False, requires_fresh: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
 
         Args:
             online: also use what is needed to ask the server: account and certificates.
             writes: also use what only matters to what is written: group and mode.
+            requires_fresh: whether questions past the list's signed expiry raise `Stale`.
 
         Raises:
             InvalidInput: a required setting is missing, or one cannot be used.
         """
         from blocklist_sdk.recipient.blocklist import Blocklist
-        from blocklist_sdk.recipient.from_settings import open_arguments
+        from blocklist_sdk.recipient.from_settings import ListArguments, open_arguments
 
         settings = self.complete(("url", "feed", "root"))
-        return Blocklist.open(**open_arguments(settings, {}, online=online, writes=online or writes))
+        given: ListArguments = {"when_stale": "raise"} if requires_fresh else {}
+        return Blocklist.open(**open_arguments(settings, given, online=online, writes=online or writes))
 
     def client(self) -> "ExchangeClient":
         """Make a client of the exchange; settings that are missing come from the file.

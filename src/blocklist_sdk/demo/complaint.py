@@ -38,7 +38,9 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
     number = _PREFIX * 10**8 + secrets.randbelow(10**8)
     shown = format_e164(number)
     with contextlib.ExitStack() as stack:
-        hotline, officer = (stack.enter_context(box.client(name)) for name in ("hotline", "officer"))
+        hotline, officer, second = (
+            stack.enter_context(box.client(name)) for name in ("hotline", "officer", "second-officer")
+        )
         clients = {name: stack.enter_context(box.client(name)) for name in RECIPIENTS}
         lists = {name: stack.enter_context(box.blocklist(name)) for name in RECIPIENTS}
         for blocklist in lists.values():
@@ -63,6 +65,9 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         reason = "The message asks for a one-time code."
         decision = officer.decide(opened.id, "block", reason=reason, urgent=True, version=seen.version)
         yield Step("officer", f"verifies and decides to block it, urgently, until {decision.until:%Y-%m-%d}")
+        if decision.state == "proposed":
+            second.confirm_decision(decision.id, version=second.get_case(opened.id).version)
+            yield Step("second", "looks at the same evidence, and confirms it: no officer lists a number alone")
         case = _published(officer, opened.id, lambda case: all(each.listed_serial for each in case.listings))
         yield Step("exchange", "publishes releases: " + ", ".join(f"{e.feed} {e.listed_serial}" for e in case.listings))
 
@@ -81,7 +86,9 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
 
         appeal = hotline.submit_appeal(number=shown, grounds="The number is mine since last week.", appellant="owner-1")
         yield Step("hotline", f"passes on appeal {appeal.id}: the case is {officer.get_case(case.id).state}")
-        officer.answer_appeal(appeal.id, grant=True, reason="The operator confirms the new owner.")
+        answered = officer.answer_appeal(appeal.id, grant=True, reason="The operator confirms the new owner.")
+        if answered.proposed is not None:  # more than one officer may retract alone in a day
+            second.confirm_decision(answered.proposed)
         case = _published(officer, case.id, lambda case: all(each.lifted_serial for each in case.listings))
         yield Step("officer", "grants it, lifted by " + ", ".join(f"{e.feed} {e.lifted_serial}" for e in case.listings))
         for name in ("telkomsel", "chat"):

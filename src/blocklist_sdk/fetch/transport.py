@@ -24,11 +24,11 @@ from blocklist_sdk.fetch.file_urls import FileTransport
 from blocklist_sdk.fetch.minimum_rate import MinimumRate
 from blocklist_sdk.fetch.partial import Partial
 from blocklist_sdk.fetch.stopping import SyncStopped
+from blocklist_sdk.net import in_memory
 from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
 from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
-from blocklist_sdk.net import in_memory
 from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in

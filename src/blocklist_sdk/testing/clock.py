@@ -1,9 +1,11 @@
 """A clock that a test sets, in the place of the machine's in all of this library."""
 
 import contextlib
+import math
 import threading
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput
@@ -60,17 +62,30 @@ class Clock:
 
     def reset(self) -> None:
         """Go by the machine's clock again."""
-        times.clock, times.stands_still = _MACHINE
+        _restore(_MACHINE)
 
 
-_MACHINE = times.clock, times.stands_still
+_Source = tuple[Callable[[], float], datetime | None]
+
+
+def _source() -> _Source:
+    return times.clock, times.moment
+
+
+def _restore(source: _Source) -> None:
+    times.clock, times.moment = source
+
+
+_MACHINE: Final = _source()
 
 
 def _stop_at(moment: datetime) -> datetime:
-    at_s = moment.timestamp()
-    times.stands_still = True
-    times.clock = lambda: at_s
-    return times.now()
+    times.clock, times.moment = _not_a_number, moment.astimezone(UTC)
+    return times.moment
+
+
+def _not_a_number() -> float:
+    return math.nan
 
 
 @contextlib.contextmanager
@@ -82,11 +97,11 @@ def fake_clock() -> Iterator[Clock]:
     ...     clock.set(datetime(2027, 1, 1, tzinfo=UTC))
     datetime.datetime(2027, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
     """
-    before = times.clock, times.stands_still
+    before = _source()
     try:
         yield Clock()
     finally:
-        times.clock, times.stands_still = before
+        _restore(before)
 
 
 @contextlib.contextmanager

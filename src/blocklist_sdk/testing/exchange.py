@@ -8,17 +8,15 @@ import atexit
 import contextlib
 import functools
 import itertools
-import json
 import shutil
 import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.demo.generated import ACCOUNTS, RECIPIENTS, REGION
@@ -27,7 +25,7 @@ from blocklist_sdk.exchange.aio_client import AsyncExchangeClient
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.in_memory import answered, answering
-from blocklist_sdk.net.oauth import ClientCredentials
+from blocklist_sdk.net.oauth import TOKEN_PATH, ClientCredentials
 from blocklist_sdk.places import temporary_directory
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.testing.clock import Clock, fake_clock, machine_clock
@@ -49,10 +47,8 @@ _PUBLISHES_EVERY: Final = timedelta(seconds=1)
 
 _SIGNS_EVERY: Final = timedelta(hours=1)
 _STATUSES: Final = range(400, 600)
-_PROBLEM: Final = "application/problem+json"
-_NO_FLOORS: Final = {
-    name: 0 for name in ("evidence_floor", "report_floor", "decision_floor", "publishing_floor")
-}
+_OAUTH_STATUSES: Final = (400, 401)
+_NO_FLOORS: Final = dict.fromkeys(("evidence_floor", "report_floor", "decision_floor", "publishing_floor"), 0)
 """The temporary folder may be on a small disk, or in memory."""
 
 
@@ -219,7 +215,7 @@ class FakeExchange:
         Raises:
             InvalidInput: it is not a fault or status.
         """
-        known = fault in _STATUSES if isinstance(fault, int) else fault in ("unreachable", "slow", "captive-portal")
+        known = fault in _STATUSES if isinstance(fault, int) else fault in get_args(ExchangeFault)
         if not known:
             raise InvalidInput(
                 f"{fault!r} is not a fault: give a status from 400 to 599, or unreachable, slow or captive-portal"
@@ -300,20 +296,14 @@ def _failed(request: httpx.Request, failure: _Failure) -> httpx.Response:
     if failure.fault == "captive-portal":
         return answered(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
     assert isinstance(failure.fault, int)
-    try:
-        title = HTTPStatus(failure.fault).phrase
-    except ValueError:
-        title = "Failed"
-    problem = {
-        "type": f"urn:blocklist:problem:{title.lower().replace(' ', '-')}",
-        "title": title,
-        "status": failure.fault,
-        "detail": f"{title}, since a test wants it",
-    }
-    headers = {"Content-Type": _PROBLEM}
-    if failure.retry_after is not None:
-        headers["Retry-After"] = str(failure.retry_after)
-    return answered(failure.fault, json.dumps(problem).encode(), headers)
+    from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, problem_with_status
+
+    headers = {} if failure.retry_after is None else {"Retry-After": str(failure.retry_after)}
+    if request.url.path == TOKEN_PATH and failure.fault in _OAUTH_STATUSES:
+        # Of these, the answer has another form (RFC 6749, 5.2).
+        return answered(failure.fault, b'{"error": "invalid_client"}', headers | {"Content-Type": "application/json"})
+    problem = problem_with_status(failure.fault, "a test wants it so")
+    return answered(failure.fault, problem.model_dump_json().encode(), headers | {"Content-Type": MEDIA_TYPE})
 
 
 def _passphrase(key: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import itertools
+import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -99,9 +100,7 @@ class FakeRepository:
         self.region: str | None = region
         self.directory: Path = directory
         self.clock: Clock = Clock()
-        self.publisher: Publisher = Publisher.open(
-            folder, passphrase=self._passphrase, guard=PublisherGuard.off()
-        )
+        self.publisher: Publisher = Publisher.open(folder, passphrase=self._passphrase, guard=PublisherGuard.off())
         self.root: Path = self.publisher.root
         self.files: Path = self.publisher.repository
         self._lock = threading.RLock()
@@ -195,13 +194,13 @@ class FakeRepository:
         """Publish the next release: the current list and these entries. Arguments and errors are those of `publish`."""
         rows = self._rows(entries, since=since, until=until)
         with self._publishing():
-            result = self.publisher.add(
-                self.feed, rows, level=level, category=category, scope=scope, issuer=issuer
-            )
+            result = self.publisher.add(self.feed, rows, level=level, category=category, scope=scope, issuer=issuer)
         return _checked(result)
 
     def remove(self, entries: Iterable[Listed]) -> ReleaseResult:
         """Publish the next release: the current list without the entries of these numbers and ranges.
+
+        Whoever has synced refuses a list that has become empty (`Refused`), as in the world: leave one number on it.
 
         Raises:
             InvalidInput: none of them is listed.
@@ -211,13 +210,19 @@ class FakeRepository:
             return self.publisher.remove(self.feed, rows, allow_empty=True)
 
     def protect(self, numbers: Iterable[str]) -> int:
-        """Protect further numbers, so that no feed may list them; returns how many are protected.
+        """Protect further numbers, so that no feed may list them, and publish the list without them.
+
+        Returns:
+            How many numbers are protected.
 
         Raises:
             InvalidInput: a text is not a number or a pattern of at most 10,000 numbers.
         """
         with self._publishing():
-            return self.publisher.protect_more(list(numbers)).protected
+            protected = self.publisher.protect_more(list(numbers)).protected
+            if self.publisher.entries(self.feed).num_rows:
+                self._release_again()
+        return protected
 
     # Faults
 
@@ -237,8 +242,8 @@ class FakeRepository:
           entries more than twice as many), each for whoever has synced before.
 
         Raises:
-            InvalidInput: there is no such fault; or ``mass-removal`` of so few entries that no guard refuses it, or
-                ``rollback`` before anything was published.
+            InvalidInput: there is no such fault; or ``mass-removal`` of an empty list; or ``rollback`` before anything
+                was published.
         """
         if fault not in get_args(Fault):
             raise InvalidInput(f"{fault!r} is not a fault; the faults are {', '.join(get_args(Fault))}")
@@ -270,17 +275,13 @@ class FakeRepository:
     def _replace_list(self, fault: Fault) -> Callable[[], object]:
         """Publish what a guard refuses; returns what publishes the list of before."""
         before = _as_list(self.publisher.entries(self.feed))
-        guard = Guard()
         if fault == "mass-removal":
-            if before.num_rows <= guard.min_removed:
-                raise InvalidInput(
-                    f"the list has {before.num_rows:,} entries, and recipients let {guard.min_removed} removals pass "
-                    "on any list: publish more first, such as generated_numbers(200)"
-                )
+            if not before.num_rows:
+                raise InvalidInput("the list is empty, so there is nothing to remove: publish numbers first")
             self.publish()
         else:
             # Numbers of the list may be among them.
-            self.add(generated_numbers(guard.min_added + 2 * before.num_rows + 1))
+            self.add(generated_numbers(Guard().min_added + 2 * before.num_rows + 1))
 
         def restore() -> None:
             with self._publishing():
@@ -382,8 +383,6 @@ def _as_list(entries: pa.Table) -> pa.Table:
 
 def _wrongly_signed(metadata: bytes) -> bytes:
     """Metadata whose signatures are of the right form, and of nobody."""
-    import json
-
     document = json.loads(metadata)
     for signature in document["signatures"]:
         signature["sig"] = signature["sig"][::-1]

@@ -122,6 +122,12 @@ def problem_of(refusal: Refusal, request_id: str = "") -> Problem:
     )
 
 
+def problem_with_status(status: int, detail: str) -> Problem:
+    """A problem document with a status."""
+    name = _BY_STATUS.get(status, "malformed" if status < 500 else "fault")
+    return problem_of(Refusal(name, detail)).model_copy(update={"status": status})
+
+
 def problem_response(request: Request, refusal: Refusal) -> JSONResponse:
     """A refusal as an HTTP response."""
     problem = problem_of(refusal, request.state.request_id)
