@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test integration lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
+.PHONY: demo sandbox test integration vectors lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -36,6 +36,10 @@ test: $(VENV)/.dev.stamp
 # with BLOCKLIST_INTEGRATION_REQUIRED=1 it fails.
 integration: $(VENV)/.dev.stamp
 	$(PYTEST) integration
+
+# The vectors of the protocol that a program makes; a test says if those that are committed are not these.
+vectors: $(VENV)/.dev.stamp
+	cd tests && $(CURDIR)/$(BIN)/python -m vectors
 
 # basedpyright asks the `python` on the PATH where packages are. The report on types is long, and shown if any is missing.
 BASEDPYRIGHT = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright

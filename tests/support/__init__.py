@@ -21,6 +21,7 @@ Publisher and recipient
 - `mirrors`: making a mirror, and looking at what it serves.
 - `holders`: people who have keys on machines of their own, and power cuts. `hsm`: a hardware module in software.
 - `tuf_repository`: a repository of TUF that tests may sign wrongly.
+- `plain_reader`: a reader written from the protocol's page with nothing of this package, and broken ones.
 - `clock`: a clock that can be set, for whatever a recipient asks the time.
 
 Servers and networks
@@ -58,5 +59,6 @@ Running tests
 - `quick_disk`: has tests write into memory where there is room.
 - `json_shapes`: whatever a command writes with `--json` in a test is validated.
 - `import_plan`: which package may import which; `python -m support.import_plan` in `tests/` prints what is so today.
+- `../vectors`: makes what is in `docs/protocol/vectors`, beyond the digests.
 - `../with_httpx2`: puts httpx2 in the place of httpx, for `make test-httpx2`.
 """

@@ -135,6 +135,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "recipient/sync",
     }
     | {"lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release", "sandbox", "settings"},
+    # A command of its own, for people who write a reader in another language
+    "conformance": {"cli", "errors", "numbers", "recipient", "recipient/sync", "release", "testing"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 

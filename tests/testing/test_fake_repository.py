@@ -25,6 +25,7 @@ from blocklist_sdk import (
     Untrusted,
     times,
 )
+from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.net.in_memory import answering, server_at
 from blocklist_sdk.testing import FakeRepository, Fault, fake_clock, fake_repository, generated_numbers
 
@@ -220,6 +221,18 @@ def test_the_clock_moves_ends_beginnings_and_expiry(repository: FakeRepository) 
     assert not blocklist.check(OTHER).stale, "the authority has signed again meanwhile"
     repository.clock.set(start)
     assert (LISTED in blocklist, OTHER in blocklist) == (True, False)
+
+
+def test_a_look_up_server_goes_by_the_clock_too(repository: FakeRepository) -> None:
+    blocklist = repository.blocklist()
+    answers = Answers(blocklist)
+    repository.publish([{"number": LISTED, "until": repository.clock.now + timedelta(days=1)}, OTHER])
+    blocklist.sync()
+    assert answers.levels((LISTED, OTHER)) == ["block", "block"]
+    repository.clock.advance(timedelta(hours=1))
+    assert answers.levels((LISTED, OTHER)) == ["block", "block"]
+    repository.clock.advance(timedelta(days=1))
+    assert answers.levels((LISTED, OTHER)) == ["", "block"]
 
 
 def test_years_pass(repository: FakeRepository) -> None:

@@ -254,7 +254,7 @@ class OpenList(ABC):
             opened, rules = self.opened, self._rules
             if opened is None or rules is None:
                 return None  # closed by another thread
-            known = fast_path, self._make_level_path(fast_path, opened[0], rules, scope, now)
+            known = fast_path, self._make_level_path(fast_path, opened[0], rules, scope, times.now().timestamp())
             self._level_paths[scope] = known
             if scope is not None and (opened[0].lists_scope(scope) is False or self.is_scope_rare(scope)):
                 self.warn_of_scope(scope)
