@@ -129,9 +129,13 @@ def start_job(
 
     Args:
         path: the bundle.
-        root, region, protected, when_stale, with_overrides: as for `Blocklist.open_bundle`.
+        root: the pinned root metadata: a path, or its bytes.
+        region: in which numbers without a country code are read.
         form: the declared form, or what decided; ``auto`` asks `decide_form`.
         scope: count the entries of this scope only.
+        protected: numbers that are never blocked.
+        when_stale: what to do past the signed expiry.
+        with_overrides: whether the overrides that the bundle may have count.
         decide_form: looks at the column; called after the bundle was verified.
 
     Raises:
