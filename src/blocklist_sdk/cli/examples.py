@@ -74,6 +74,7 @@ EXAMPLES: Final = {
     "check": (
         'blocklist check "+62 811-0000-0042" --scope sms',
         "blocklist check - --json < numbers.txt",
+        'blocklist check "0811-0000-0042" --bundle id-messaging.bundle --root root.json --region ID',
     ),
     "explain": ('blocklist explain "0811-0000-0042"',),
     "doctor": (
@@ -86,6 +87,10 @@ EXAMPLES: Final = {
         "blocklist screen users.parquet -o hits.parquet --only-hits",
     ),
     "export": ("blocklist export --format csv > list.csv",),
+    "bundle": (
+        "blocklist bundle -o id-messaging.bundle",
+        "blocklist bundle -o id-messaging.bundle --with-overrides --json",
+    ),
     "changes": ("blocklist changes --since 41 --json",),
     "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),
     "override allow": (

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from blocklist_sdk.errors import BlocklistError, NotSynced, Stale, why_not_synce
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules, RulesInForce
@@ -60,55 +62,50 @@ class FastPath:
     read: Callable[[str | int], int]
 
 
-class CurrentList:
-    """Follows what this and other processes put on disk. May be shared by threads; works in forked processes.
+class OpenList(ABC):
+    """Answers questions from what is open. May be shared by threads; works in forked processes.
 
     Attributes:
         fast_path: answers most questions without any of the methods here.
-        opened: the generation in force and when it expires; None before the first sync.
+        opened: the release in force and when it expires; None before the first sync.
     """
 
-    def __init__(
-        self,
-        feed: str,
-        store: Store,
-        overrides: Overrides,
-        protected: frozenset[int],
-        *,
-        state_file: Path,
-        read: Callable[[str | int], int],
-        when_stale: WhenStale,
-    ) -> None:
-        """For `Internals`; reads nothing from the disk yet."""
+    _renewal = "sync it"
+    """What to do about a list that is past its expiry."""
+
+    def __init__(self, feed: str, *, read: Callable[[str | int], int], when_stale: WhenStale) -> None:
+        """Opens nothing yet."""
         self._feed = feed
-        self._store = store
-        self._state_file = state_file
-        self._overrides = overrides
-        self._own_protected = protected
         self._when_stale = when_stale
         self._next_stale_warning = 0.0
         self._next_clock_warning = 0.0
-        self._state_stamp: tuple[int, int] | None = None
         self._latest_in_state: datetime | None = None
         self._missing_scopes: frozenset[tuple[str, Scope]] = frozenset()
         self._read = read
         self._no_fast_path = FastPath(1.0, 0.0, lambda _: None, read)
-        self._pointer_stamp: tuple[int, int] | None = None
         self._reloading = ForkSafeLock()
         self._rules: Rules | None = None
-        self._rules_stamp: object = None
         self._with_rules: tuple[Finder, Rules, FastPath] | None = None
-        self._signed_protected: frozenset[int] = frozenset()
-        self.opened: tuple[Generation, datetime | None] | None = None
+        self.opened: tuple[ReleaseAnswers, datetime | None] | None = None
         self.fast_path: FastPath = self._no_fast_path
 
+    @abstractmethod
     def close(self) -> None:
-        """Release the generation; the next question opens it again."""
-        with self._reloading:
-            self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
+        """Release what need not be kept; the next question opens it again."""
 
-    def generation(self) -> tuple[Generation, datetime | None]:
-        """The generation to answer from, at most half a second old, and when it expires.
+    @abstractmethod
+    def reload(self, *, wait: bool) -> None:
+        """Open what is in force now, where it is not open already, and make the fast path anew.
+
+        While another thread reloads, what is open goes on answering, unless the caller wants to wait.
+        """
+
+    @abstractmethod
+    def _not_synced(self) -> NotSynced:
+        """The error to raise where there is nothing to answer from."""
+
+    def generation(self) -> tuple[ReleaseAnswers, datetime | None]:
+        """The release to answer from, at most half a second old, and when it expires.
 
         Raises:
             NotSynced: there is no generation yet, or none of those on the disk is whole.
@@ -120,8 +117,7 @@ class CurrentList:
         self.rules()
         opened = self.opened
         if opened is None:
-            last_error, is_on_disk = load_state(self._state_file).last_error, bool(self._store.releases())
-            raise NotSynced(why_not_synced(self._feed, last_error, is_on_disk=is_on_disk))
+            raise self._not_synced()
         now = times.now()
         behind_s = self.clock_behind_s(now)
         if behind_s is not None:
@@ -160,8 +156,8 @@ class CurrentList:
         """
         when = "unknown" if expires is None else times.iso(expires)
         message = (
-            f"the list of feed {self._feed!r} is past its signed expiry ({when}): sync it; if that does not help, the "
-            "publisher is late, or this machine's clock is ahead"
+            f"the list of feed {self._feed!r} is past its signed expiry ({when}): {self._renewal}; if that does not "
+            "help, the publisher is late, or this machine's clock is ahead"
         )
         if self._when_stale == "raise":
             raise Stale(message, expired=expires)
@@ -202,6 +198,87 @@ class CurrentList:
             ", ".join(sorted(generation.scopes)),
             scope,
         )
+
+    def rules(self) -> Rules:
+        """The rules; there are some before the first sync, too."""
+        if self._rules is None:
+            self.reload(wait=True)
+        assert self._rules is not None, "a reload that does not find the rules raises"
+        return self._rules
+
+    def _make_fast_path(self) -> FastPath:
+        """Valid until it is time to reload, or until midnight (UTC), since the kinds of numbers go by days."""
+        assert self.opened is not None
+        assert self._rules is not None
+        generation, expires = self.opened
+        now = clock()
+        day = int(now // _DAY_S)
+        start = max(now, generation.answers.from_ms / 1000)
+        stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
+        if self._when_stale == "raise":
+            stop = min(stop, expires.timestamp() if expires else 0.0)
+            passed = self._latest_moment()
+            if passed is not None:
+                start = max(start, (passed - AHEAD_SAID).timestamp())
+        find = generation.answers.finder(day)
+        if self._rules:
+            ruled = self._rules_first(find, self._rules, now)
+            find, stop = ruled.is_blocked, min(stop, ruled.stop)
+        return FastPath(start, stop, find, self._read)
+
+    def _rules_first(self, find: Finder, rules: Rules, now: float) -> FastPath:
+        """A fast path that asks the rules first, while the same rules are in force; made again only after a change."""
+        if self._with_rules is not None:
+            before_find, before_rules, made = self._with_rules
+            # A clock that was set back may bring back an override that had ended.
+            if before_find is find and before_rules is rules and made.start <= now < made.stop:
+                return made
+        in_force = rules.at(datetime.fromtimestamp(now, UTC))
+        stop = math.inf if in_force.until is None else in_force.until.timestamp()
+        made = FastPath(now, stop, _ask_rules_first(find, in_force), self._read)
+        self._with_rules = find, rules, made
+        return made
+
+
+class CurrentList(OpenList):
+    """Follows what this and other processes put on disk."""
+
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        overrides: Overrides,
+        protected: frozenset[int],
+        *,
+        state_file: Path,
+        read: Callable[[str | int], int],
+        when_stale: WhenStale,
+    ) -> None:
+        """For `Internals`; reads nothing from the disk yet."""
+        super().__init__(feed, read=read, when_stale=when_stale)
+        self._store = store
+        self._state_file = state_file
+        self._overrides = overrides
+        self._own_protected = protected
+        self._state_stamp: tuple[int, int] | None = None
+        self._pointer_stamp: tuple[int, int] | None = None
+        self._rules_stamp: object = None
+        self._signed_protected: frozenset[int] = frozenset()
+
+    def close(self) -> None:
+        """Release the generation; the next question opens it again."""
+        with self._reloading:
+            self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
+
+    def generation(self) -> tuple[Generation, datetime | None]:
+        """The generation to answer from: see `OpenList.generation`."""
+        found, expires = super().generation()
+        assert isinstance(found, Generation), "the store opens generations"
+        return found, expires
+
+    def _not_synced(self) -> NotSynced:
+        last_error, is_on_disk = load_state(self._state_file).last_error, bool(self._store.releases())
+        return NotSynced(why_not_synced(self._feed, last_error, is_on_disk=is_on_disk))
 
     def reload(self, *, wait: bool) -> None:
         """Open what is in force on the disk now, where it is not open already.
@@ -244,46 +321,6 @@ class CurrentList:
                 self._latest_in_state, self._state_stamp = load_state(self._state_file).latest_moment, stamp
         except BlocklistError as error:
             log.debug("feed %s: what is stored about its syncs cannot be read: %s", self._feed, error)
-
-    def rules(self) -> Rules:
-        """The rules; there are some before the first sync, too."""
-        if self._rules is None:
-            self.reload(wait=True)
-        assert self._rules is not None, "a reload that does not find the rules raises"
-        return self._rules
-
-    def _make_fast_path(self) -> FastPath:
-        """Valid until it is time to reload, or until midnight (UTC), since the kinds of numbers go by days."""
-        assert self.opened is not None
-        assert self._rules is not None
-        generation, expires = self.opened
-        now = clock()
-        day = int(now // _DAY_S)
-        start = max(now, generation.answers.from_ms / 1000)
-        stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
-        if self._when_stale == "raise":
-            stop = min(stop, expires.timestamp() if expires else 0.0)
-            passed = self._latest_moment()
-            if passed is not None:
-                start = max(start, (passed - AHEAD_SAID).timestamp())
-        find = generation.answers.finder(day)
-        if self._rules:
-            ruled = self._rules_first(find, self._rules, now)
-            find, stop = ruled.is_blocked, min(stop, ruled.stop)
-        return FastPath(start, stop, find, self._read)
-
-    def _rules_first(self, find: Finder, rules: Rules, now: float) -> FastPath:
-        """A fast path that asks the rules first, while the same rules are in force; made again only after a change."""
-        if self._with_rules is not None:
-            before_find, before_rules, made = self._with_rules
-            # A clock that was set back may bring back an override that had ended.
-            if before_find is find and before_rules is rules and made.start <= now < made.stop:
-                return made
-        in_force = rules.at(datetime.fromtimestamp(now, UTC))
-        stop = math.inf if in_force.until is None else in_force.until.timestamp()
-        made = FastPath(now, stop, _ask_rules_first(find, in_force), self._read)
-        self._with_rules = find, rules, made
-        return made
 
 
 def _ask_rules_first(find: Finder, rules: RulesInForce) -> Finder:
