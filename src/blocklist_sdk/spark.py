@@ -81,9 +81,10 @@ def with_verdicts(
     region: str | None = None,
     form: Form | FormDecision = "auto",
     scope: Scope | None = None,
-    protected: Iterable[str | int] = (),
+    protected: str | Path | Iterable[str | int] = (),
+    overrides: bool = False,
     when_stale: WhenStale = "serve",
-    with_overrides: bool = False,
+    min_release: int | str | None = None,
     ship: bool = False,
     prefix: str = PREFIX,
 ) -> _Frame:
@@ -106,10 +107,11 @@ def with_verdicts(
             `Blocklist.screen`: of every partition the same share of rows is looked at, 20,000 rows at most. This runs a
             job over the column before; a declared form, or what `column_form` returned, runs none.
         scope: count the entries of this scope only.
-        protected: numbers of your own that are never blocked, as for `Blocklist.open`.
+        protected: numbers of your own that are never blocked, as for `Blocklist.open`; a file is read here only.
+        overrides: whether overrides that are in the bundle count, as for `Blocklist.open_bundle`: they are not signed.
         when_stale: what to do past the signed expiry: ``serve`` answers, and says so in the column ``stale``; ``raise``
             raises `Stale`, here or in the job.
-        with_overrides: count the overrides that the bundle holds. They are not signed.
+        min_release: the oldest release that is taken, as for `Blocklist.open_bundle`.
         ship: send the bundle to the workers through Spark, once to each executor. Otherwise they open the same path, so
             it must be on every machine.
         prefix: before the names of the columns that are added.
@@ -123,7 +125,7 @@ def with_verdicts(
     Raises:
         InvalidInput: the column does not exist or is of another type, a name is taken, the DataFrame is a stream, the
             file is not a bundle, or an argument cannot be used.
-        Untrusted: the bundle does not verify against the root.
+        Untrusted: the bundle does not verify against the root, or is older than `min_release`.
         Stale: the list is past its expiry, and `when_stale` is ``raise``.
 
     A worker that does not find the same file fails the job with `InvalidInput`, and one that cannot verify it with
@@ -141,8 +143,9 @@ def with_verdicts(
         form=form,
         scope=scope,
         protected=protected,
+        overrides=overrides,
         when_stale=when_stale,
-        with_overrides=with_overrides,
+        min_release=min_release,
         decide_form=lambda: column_form(df, column, region=region),
     )
     find = partial(_shipped, _ship(df.sparkSession, path, job.bundle.sha256)) if ship else partial(str, path)

@@ -19,6 +19,8 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.fetch.url_and_root import read_root
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers import Form, FormDecision
+from blocklist_sdk.numbers.text import check_form
+from blocklist_sdk.recipient.arguments import protected_numbers
 from blocklist_sdk.recipient.blocklist import Blocklist, screening_of
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.recipient.screening.columns import Screening
@@ -35,31 +37,31 @@ class BundleToOpen:
     Attributes:
         sha256: of the whole file, in hexadecimal digits.
         root: the pinned root metadata.
-        region, protected, when_stale: as for `Blocklist.open_bundle`.
-        with_overrides: whether the overrides that the bundle may have count.
+        region: in which numbers without a country code are read.
+        protected: numbers that are never blocked.
+        overrides: whether the overrides that the bundle may have count.
+        when_stale: what to do past the signed expiry.
+        min_release: the oldest release that is taken.
     """
 
     sha256: str
     root: bytes
     region: str | None
-    protected: frozenset[str | int]
+    protected: frozenset[int]
+    overrides: bool
     when_stale: WhenStale
-    with_overrides: bool
+    min_release: int | str | None
 
     def open(self, path: Path) -> Blocklist:
-        """Open it, and verify all of it.
-
-        Raises:
-            InvalidInput: the file cannot be read, or is not a bundle.
-            Untrusted: it does not verify against the root.
-        """
+        """Open it, and verify all of it; raises what `Blocklist.open_bundle` raises."""
         return Blocklist.open_bundle(
             path,
             root=self.root,
             region=self.region,
             protected=self.protected,
+            overrides=self.overrides,
             when_stale=self.when_stale,
-            with_overrides=self.with_overrides,
+            min_release=self.min_release,
         )
 
 
@@ -120,9 +122,10 @@ def start_job(
     region: str | None,
     form: Form | FormDecision,
     scope: Scope | None,
-    protected: Iterable[str | int],
+    protected: str | Path | Iterable[str | int],
+    overrides: bool,
     when_stale: WhenStale,
-    with_overrides: bool,
+    min_release: int | str | None,
     decide_form: Callable[[], FormDecision],
 ) -> ScreeningJob:
     """Open a bundle where a job starts, verify it, and say what the job's processes have to know.
@@ -133,44 +136,45 @@ def start_job(
         region: in which numbers without a country code are read.
         form: the declared form, or what decided; ``auto`` asks `decide_form`.
         scope: count the entries of this scope only.
-        protected: numbers that are never blocked.
+        protected: numbers that are never blocked, or a file with them, which only this process reads.
+        overrides: whether the overrides that the bundle may have count.
         when_stale: what to do past the signed expiry.
-        with_overrides: whether the overrides that the bundle may have count.
+        min_release: the oldest release that is taken.
         decide_form: looks at the column; called after the bundle was verified.
 
     Raises:
         InvalidInput: the file cannot be read, is not a bundle, or an argument cannot be used.
-        Untrusted: it does not verify against the root.
+        Untrusted: it does not verify against the root, or is older than `min_release`.
         Stale: it is past its expiry, and `when_stale` is ``raise``.
     """
+    declared = form.form if isinstance(form, FormDecision) else check_form(form)
     file = Path(path)
     bundle = BundleToOpen(
         sha256=sha256_of(file),
         root=read_root(root),
         region=region,
-        protected=frozenset(protected),
+        protected=protected_numbers(protected, region),
+        overrides=overrides,
         when_stale=when_stale,
-        with_overrides=with_overrides,
+        min_release=min_release,
     )
     at = times.now()
     with bundle.open(file) as blocklist:
-        blocklist.screening(scope=scope)  # raises what would otherwise be raised by every worker
+        screening = blocklist.screening(scope=scope)  # raises what every worker would raise otherwise
         status = blocklist.status()
-        assert status.serial is not None
-        assert status.digest is not None
+        assert status.digest is not None, "a bundle has a release"
         assert status.as_of is not None
         release = JobRelease(
             feed=blocklist.feed,
-            era=status.era or 1,
-            serial=status.serial,
+            era=screening.era,
+            serial=screening.serial,
             digest=status.digest,
             as_of=status.as_of,
             stale=status.stale,
         )
-    decision = form if isinstance(form, FormDecision) else None
-    if decision is None and form == "auto":
-        decision = decide_form()
-    return ScreeningJob(bundle, release, scope, form if decision is None else decision.form, at)
+    if declared == "auto":
+        declared = decide_form().form
+    return ScreeningJob(bundle, release, scope, declared, at)
 
 
 def sha256_of(path: Path) -> str:
