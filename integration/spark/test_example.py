@@ -1,4 +1,4 @@
-"""The example of the documents runs, and leaves no Java process."""
+"""The example of the documents runs; the package offers what the reference has."""
 
 import os
 import subprocess
@@ -24,3 +24,11 @@ def test_the_example_runs(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "2,000 of 20,000" in ran.stdout
+
+
+def test_the_public_names() -> None:
+    need_spark()
+    from blocklist_sdk import spark
+
+    assert spark.__all__ == ["column_form", "with_verdicts"]
+    assert {spark.column_form.__module__, spark.with_verdicts.__module__} == {"blocklist_sdk.spark"}

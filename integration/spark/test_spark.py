@@ -29,7 +29,7 @@ LISTED: Final = "0812-0000-0000"
 LIST: Final = """\
 number,last,level,category,scope,until
 {singles}
-+6281300000000,+6281300999999,block,fraud,voice,
++6281300000000,+6281300099999,block,fraud,voice,
 +6281400000000,,advisory,spam,sms,
 +6281400000001,,block,fraud,sms,2099-01-01T00:00:00Z
 """
