@@ -78,7 +78,7 @@ def connect(folder: Path) -> Iterator[Any]:
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": str(port),
     }
-    command = [home / "bin" / "spark-submit", "--master", f"local[{CORES}]"]
+    command: list[str | Path] = [home / "bin" / "spark-submit", "--master", f"local[{CORES}]"]
     command += [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
     command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
     with running(command, folder=folder, name="spark-connect", ready=lambda: accepts(port)) as server:
