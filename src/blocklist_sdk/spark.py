@@ -65,7 +65,7 @@ class SparkFrame(Protocol):
 
 _Frame = TypeVar("_Frame", bound=SparkFrame)
 
-_TEXTS: Final = ("StringType", "VarcharType", "CharType")
+_TEXT: Final = "StringType"
 _INTEGERS: Final = ("LongType", "IntegerType", "ShortType", "ByteType")
 
 _SHIPPED_DIGITS: Final = 32
@@ -223,7 +223,7 @@ def _refuse_stream(df: SparkFrame) -> None:
 
 def _check_type(field: Any) -> None:
     kind = type(field.dataType).__name__
-    if kind not in _TEXTS and kind not in _INTEGERS:
+    if kind != _TEXT and kind not in _INTEGERS:
         raise InvalidInput(
             f"the column {field.name!r} is of the type {field.dataType.simpleString()}; numbers are texts or whole "
             "numbers: cast it to string or bigint, or select the part that holds the number as a column of its own",
