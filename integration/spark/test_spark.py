@@ -213,6 +213,8 @@ def test_the_columns_are_declared_and_others_stay_as_they_are(spark: Any, publis
     found = answered.collect()
     assert [tuple(row)[: len(df.columns)] for row in found] == [tuple(row) for row in df.collect()]
     assert [row["by blocked"] for row in found] == [True, None]
+    dotted = with_verdicts(df, "a.b", published.bundle, root=published.root, region="ID")
+    assert [row.blocklist_blocked for row in dotted.collect()] == [None, None]
 
 
 def test_rows_keep_their_order_in_their_partition(spark: Any, published: Published) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -61,6 +61,8 @@ class SparkFrame(Protocol):
     def mapInArrow(self, func: Any, schema: Any) -> Any: ...  # noqa: N802
 
     def select(self, *cols: Any) -> Any: ...
+
+    def toDF(self, *cols: str) -> Any: ...  # noqa: N802
 
 
 _Frame = TypeVar("_Frame", bound=SparkFrame)
@@ -151,7 +153,10 @@ def with_verdicts(
     find = partial(_shipped, _ship(df.sparkSession, path, job.bundle.sha256)) if ship else partial(str, path)
     types = {"number": spark_types.LongType(), "blocked": spark_types.BooleanType()}
     added = [spark_types.StructField(f"{prefix}{n}", types.get(n, spark_types.StringType())) for n in ANSWERS.names]
-    answered = df.mapInArrow(_screens(job, find, place, prefix), spark_types.StructType([*fields, *added]))
+    # mapInArrow takes no names with dots in it; the declared schema gives the columns their own names back.
+    plain = df.toDF(*(f"c{i}" for i in range(len(fields))))
+    screens = _screens(job, find, place, prefix, [field.name for field in fields])
+    answered = plain.mapInArrow(screens, spark_types.StructType([*fields, *added]))
     answer: _Frame = answered.selectExpr("*", *_release_columns(job.release, prefix))
     return answer
 
@@ -181,7 +186,7 @@ def column_form(df: SparkFrame, column: str, *, region: str | None) -> FormDecis
     if region is None:
         sample.add(pa.array([], pa.int64() if type(field.dataType).__name__ in _INTEGERS else pa.string()))
     else:
-        found = df.select(f"`{column.replace('`', '``')}`").mapInArrow(sampled, "sample binary")
+        found = df.select(f"`{column.replace('`', '``')}`").toDF("c").mapInArrow(sampled, "sample binary")
         for (packed,) in found.repartition(1).mapInArrow(joined, "sample binary").collect():
             sample.add_packed(bytes(packed))
     decision = decide_form(sample.column, region=region)
@@ -190,12 +195,12 @@ def column_form(df: SparkFrame, column: str, *, region: str | None) -> FormDecis
 
 
 def _screens(
-    job: ScreeningJob, find: Callable[[], str], place: int, prefix: str
+    job: ScreeningJob, find: Callable[[], str], place: int, prefix: str, names: Sequence[str]
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """What the workers call; Spark pickles it."""
 
     def screen_part(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return screened(batches, lambda: job.screening(find()), place, prefix=prefix)
+        return screened(batches, lambda: job.screening(find()), place, prefix=prefix, names=names)
 
     return screen_part
 

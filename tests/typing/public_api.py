@@ -86,6 +86,8 @@ class Frame(Protocol):
 
     def select(self, *cols: object) -> "Frame": ...
 
+    def toDF(self, *cols: str) -> "Frame": ...  # noqa: N802
+
 
 def in_spark(df: Frame) -> None:
     assert_type(column_form(df, "msisdn", region="ID"), FormDecision)

@@ -69,6 +69,9 @@ def test_other_columns_stay_as_they_are(blocklist: Blocklist) -> None:
     assert found.select(batch.schema.names).equals(batch)
     assert found.schema.names == [*batch.schema.names, *(f"_{name}" for name in ANSWERS.names)]
     assert found.column("_blocked").to_pylist() == [True, None]
+    (renamed,) = screened([batch], blocklist.screening, 3, prefix="_", names=["a", "b", "c", "d", "e"])
+    assert renamed.schema.names[:6] == ["a", "b", "c", "d", "e", "_number"]
+    assert renamed.columns == found.columns
 
 
 def test_a_part_without_rows_opens_nothing() -> None:

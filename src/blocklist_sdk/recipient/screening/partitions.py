@@ -57,7 +57,12 @@ def place_of(column: str, names: Sequence[str], *, prefix: str) -> int:
 
 
 def screened(
-    batches: Iterable[pa.RecordBatch], open_screening: Callable[[], Screening], place: int, *, prefix: str = PREFIX
+    batches: Iterable[pa.RecordBatch],
+    open_screening: Callable[[], Screening],
+    place: int,
+    *,
+    prefix: str = PREFIX,
+    names: Sequence[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Each batch with the columns of `ANSWERS` after its own, row for row.
 
@@ -66,6 +71,7 @@ def screened(
         open_screening: what to screen against; called once, and not at all if there is no row.
         place: of the column with the numbers.
         prefix: before the names of the columns that are added.
+        names: new names for the batches' own columns; None to keep them.
 
     >>> empty = pa.record_batch({"msisdn": pa.array([], pa.string())})
     >>> [batch.schema.names for batch in screened([empty], lambda: None, 0)]
@@ -79,8 +85,9 @@ def screened(
         else:
             screening = screening or open_screening()
             answers = [_plain(column) for column in screening.batch(batch.column(place)).columns]
+        own = [field.with_name(name) for field, name in zip(batch.schema, names or batch.schema.names, strict=True)]
         added = [field.with_name(f"{prefix}{field.name}") for field in ANSWERS]
-        yield pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=pa.schema([*batch.schema, *added]))
+        yield pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=pa.schema([*own, *added]))
 
 
 def sampled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
