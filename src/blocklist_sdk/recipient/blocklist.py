@@ -60,8 +60,10 @@ class Blocklist:
     Only `sync` and `dry_run` use the network. Everything else answers from the last verified generation on disk, and
     raises `NotSynced` until there is one. A generation that any process fetched is picked up within a second.
 
+    `open_bundle` opens one that was put into a single file, which answers as well, and never changes.
+
     Attributes:
-        url: the repository's base URL.
+        url: the repository's base URL; of a bundle that of the file.
         feed: the feed's name.
         region: the region in which numbers without a country code are read; None if they are refused.
         form: how digits without a plus are read; see `open`.

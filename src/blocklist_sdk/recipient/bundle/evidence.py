@@ -167,14 +167,17 @@ def _check_protected(targets: Targets, document: bytes) -> None:
         raise Malformed("the targets role signs no protected numbers, and there are some in it")
 
 
-def _newest_root(roots: Iterable[bytes], pinned: Metadata[Root]) -> Metadata[Root]:
+def _newest_root(roots: tuple[bytes, ...], pinned: Metadata[Root]) -> Metadata[Root]:
     """The newest root that the pinned one leads to."""
     known: dict[int, Metadata[Root]] = {}
     for data in roots:
         root = _read(Root, data)
         known[root.signed.version] = root
-    if not known:
-        raise Malformed("it has no root")
+    if not known or chain_of_roots(roots) != roots:
+        raise Malformed("its roots do not lead to each other")
+    same = known.get(pinned.signed.version)
+    if same is not None and same.signed_bytes != pinned.signed_bytes:
+        raise Malformed(f"its root {pinned.signed.version} is not the pinned one")
     newest = follow_roots(pinned, known.get)
     if newest.signed.version < max(known):
         raise Malformed(f"root {newest.signed.version + 1} is not in it")

@@ -74,6 +74,8 @@ class BundleFile:
         Raises:
             Untrusted: one is another.
         """
+        if members_of(self.data) != self.members:
+            raise Untrusted("its members are others than when it was opened")
         check_sums(self.data, self.members)
 
     def documents(self) -> evidence.Documents:

@@ -21,6 +21,7 @@ from blocklist_sdk.recipient.bundle.reading import open_file, prove
 from blocklist_sdk.recipient.cache.cells import cells_of, fill_and_draw
 from blocklist_sdk.recipient.cache.classify import classify
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.internals import Internals
 from blocklist_sdk.records import BundleResult
 from blocklist_sdk.release.protected import write_protected
@@ -116,12 +117,21 @@ def _write(archive: ArchiveWriter, generation: Generation, documents: Documents,
         archive.add(name, data)
     if own is not None:
         archive.add(contents.OWN, own.document())
-    rows = _write_rows(archive, generation)
-    _write_answers(archive, rows, times.to_ms(generation.about.published_at))
+    write_list(archive, generation)
     archive.finish()
 
 
-def _write_rows(archive: ArchiveWriter, generation: Generation) -> Rows:
+def write_list(archive: ArchiveWriter, generation: ReleaseAnswers) -> None:
+    """Write the members that are about the rows of a release.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    rows = _write_rows(archive, generation)
+    _write_answers(archive, rows, times.to_ms(generation.about.published_at))
+
+
+def _write_rows(archive: ArchiveWriter, generation: ReleaseAnswers) -> Rows:
     """Write the rows of a list, its overlay folded in, part by part; returns them, mapped."""
     layers, count = generation.layers, len(generation.layers)
     values = {
