@@ -217,6 +217,28 @@ def test_the_columns_are_declared_and_others_stay_as_they_are(spark: Any, publis
     assert [row.blocklist_blocked for row in dotted.collect()] == [None, None]
 
 
+def test_settings_of_arrow_change_nothing(spark: Any, published: Published) -> None:
+    from blocklist_sdk.spark import with_verdicts
+
+    settings = {"useLargeVarTypes": "true", "maxRecordsPerBatch": "7"}
+    df = spark.range(100).selectExpr("concat('0812-0000-', lpad(id, 4, '0')) AS msisdn", "id")
+
+    def answers() -> list[Any]:
+        answered = with_verdicts(df, "msisdn", published.bundle, root=published.root, region="ID")
+        found: list[Any] = answered.orderBy("id").collect()
+        return found
+
+    before = answers()
+    assert sum(row.blocklist_blocked for row in before) == 4
+    try:
+        for name, value in settings.items():
+            spark.conf.set(f"spark.sql.execution.arrow.{name}", value)
+        assert answers() == before
+    finally:
+        for name in settings:
+            spark.conf.unset(f"spark.sql.execution.arrow.{name}")
+
+
 def test_rows_keep_their_order_in_their_partition(spark: Any, published: Published) -> None:
     from blocklist_sdk.spark import with_verdicts
 

@@ -25,7 +25,7 @@ from blocklist_sdk.numbers import Form, FormDecision, decide_form
 from blocklist_sdk.numbers.form_sample import FormSample
 from blocklist_sdk.places import absolute
 from blocklist_sdk.recipient.current_list import WhenStale
-from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, start_job
+from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, sha256_of, start_job
 from blocklist_sdk.recipient.screening.partitions import ANSWERS, PREFIX, RELEASE, joined, place_of, sampled, screened
 from blocklist_sdk.records import Scope
 
@@ -255,6 +255,8 @@ def _ship(session: Any, path: Path, sha256: str) -> str:
                 os.link(path, copy)
             except OSError:  # another disk
                 shutil.copyfile(path, copy)
+        if sha256_of(copy) != sha256:
+            raise InvalidInput(f"{path} was replaced while the job was started: start it again", argument="bundle")
         _shipping[sha256] = folder
     session.addArtifacts(str(Path(_shipping[sha256].name, name)), file=True)
     return name
