@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test integration vectors lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
+.PHONY: demo sandbox test integration integration-spark vectors lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -34,8 +34,13 @@ test: $(VENV)/.dev.stamp
 
 # With programs of others: gateways, readers in other languages, Spark. A test whose neighbour is not installed is skipped;
 # with BLOCKLIST_INTEGRATION_REQUIRED=1 it fails.
-integration: $(VENV)/.dev.stamp
-	$(PYTEST) integration
+integration: $(VENV)/.dev.stamp integration-spark
+	$(PYTEST) integration --ignore integration/spark
+
+# Spark is half a gigabyte, and has an environment of its own. It needs Java 17 or later.
+integration-spark:
+	$(MAKE) VENV=$(VENV)-spark $(VENV)-spark/.spark.stamp
+	$(VENV)-spark/bin/python -m pytest integration/spark
 
 # The vectors of the protocol that a program makes; a test says if those that are committed are not these.
 vectors: $(VENV)/.dev.stamp
@@ -104,6 +109,7 @@ lock:
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group docs -o requirements/docs.txt
+	$(LOCK) $(LIKE_DEV) --extra spark --group test --group spark -o requirements/spark.txt
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* docs/_build .mypy_cache .ruff_cache .pytest_cache

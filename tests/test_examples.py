@@ -24,7 +24,10 @@ SERVICES: Final = ("keep_synced", "provisioning_daemon", "account_worker", "mont
 TESTS: Final = ("test_my_integration",)
 """Tests, which `tests/testing/test_plugin.py` runs."""
 
-EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in (*SERVICES, *TESTS))
+ELSEWHERE: Final = ("screen_in_spark",)
+"""Programs that need what these tests do not have; `integration/` runs them."""
+
+EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in (*SERVICES, *TESTS, *ELSEWHERE))
 PATIENCE_S: Final = 60
 
 
@@ -91,7 +94,7 @@ def wait_for(log: Path, *texts: str) -> None:
 
 def test_there_are_examples() -> None:
     assert EXAMPLES
-    assert all((FOLDER / f"{name}.py").is_file() for name in (*SERVICES, *TESTS))
+    assert all((FOLDER / f"{name}.py").is_file() for name in (*SERVICES, *TESTS, *ELSEWHERE))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)

@@ -201,3 +201,41 @@ def test_what_is_declared_international_is_read_back(numbers: list[int], region:
             expected.append(None)
     found = read([str(number) for number in numbers], region, "international")
     assert [number for number, wanted in zip(found, expected, strict=True) if wanted] == [n for n in expected if n]
+
+
+def parts_of(column: pa.Array, sizes: list[int]) -> list[bytes]:
+    """What processes send that gather from one part each."""
+    packed, start = [], 0
+    for size in sizes:
+        sample = FormSample()
+        sample.add(column[start : start + size])
+        packed.append(sample.packed())
+        start += size
+    return packed
+
+
+def test_parts_of_a_short_column_make_the_sample_of_the_whole() -> None:
+    column = pa.array(["", None, *INTERNATIONAL, *lost_zeros(["812"], 994)])
+    joined = FormSample()
+    for packed in parts_of(column, [0, 1, 400, 599]):
+        joined.add_packed(packed)
+    assert joined.column.to_pylist() == column.to_pylist()[2:]
+
+
+def test_of_each_part_of_a_long_column_the_same_share_decides() -> None:
+    """A part with few rows has no more weight than its rows have, and the order of the parts does not matter."""
+    column = pa.array([*lost_zeros(["812"], 90_000), *INTERNATIONAL * 250])
+    packed = parts_of(column, [10_000, 80_000, 1_000])
+    found = []
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        joined = FormSample()
+        for i in order:
+            joined.add_packed(packed[i])
+        again = FormSample()
+        again.add_packed(joined.packed())
+        assert again.column.to_pylist() == joined.column.to_pylist()
+        found.append(sorted(joined.column.to_pylist()))
+    assert found[0] == found[1] == found[2]
+    assert SAMPLE_ROWS / 2 * 0.9 < len(found[0]) <= SAMPLE_ROWS
+    share = sum(text in INTERNATIONAL for text in found[0]) / len(found[0])
+    assert share == pytest.approx(1 / 91, rel=0.1)

@@ -110,6 +110,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": _GROUND
     | {"demo", "exchange", "exchange_server", "exchange_server/exchange", "exchange_server/http", "net", "publisher"}
     | {"recipient", "recipient/guard", "testing/sinks"},
+    "spark": {"disk", "errors", "numbers", "places", "recipient", "recipient/current_list", "recipient/screening"}
+    | {"records", "times"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
@@ -173,6 +175,7 @@ BORDERS: dict[str, set[str]] = {
     "psycopg": {"enforcement/sinks/postgresql.py"},
     "confluent_kafka": {"enforcement/sinks/kafka.py"},
     "opentelemetry": {"recipient/otel.py"},
+    "pyspark": {"spark.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""
 

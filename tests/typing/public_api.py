@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Protocol, assert_type
 
 from blocklist_sdk import (
     AsyncBlocklist,
@@ -30,7 +30,7 @@ from blocklist_sdk import (
 )
 from blocklist_sdk.exchange import Appeal, Case, Decision, Receipt, Report, Statistics
 from blocklist_sdk.mirror import MirrorResult, mirror
-from blocklist_sdk.numbers import NumberRange, parse_pattern
+from blocklist_sdk.numbers import FormDecision, NumberRange, parse_pattern
 from blocklist_sdk.publisher import (
     ProtectionChange,
     ProtectionResult,
@@ -40,6 +40,7 @@ from blocklist_sdk.publisher import (
     SnapshotResult,
 )
 from blocklist_sdk.recipient import ArrowTable, AsyncOverrides, BackgroundSync, Changes, Overrides, Screening
+from blocklist_sdk.spark import column_form, with_verdicts
 from blocklist_sdk.testing import Clock, fake_clock, fake_exchange, fake_repository, generated_numbers
 
 
@@ -72,6 +73,26 @@ def recipient(column: ArrowTable) -> None:
         assert_type(blocklist.keep_synced(3600), BackgroundSync)
         assert_type(blocklist.release_hold("billing"), bool)
         assert_type(Blocklists([blocklist]).check("0812-3456-7890"), Verdict)
+
+
+class Frame(Protocol):
+    """What Spark has, as far as it is asked."""
+
+    columns: list[str]
+    schema: object
+    isStreaming: bool  # noqa: N815
+    sparkSession: object  # noqa: N815
+
+    def mapInArrow(self, func: object, schema: object) -> "Frame": ...  # noqa: N802
+
+    def select(self, *cols: object) -> "Frame": ...
+
+    def toDF(self, *cols: str) -> "Frame": ...  # noqa: N802
+
+
+def in_spark(df: Frame) -> None:
+    assert_type(column_form(df, "msisdn", region="ID"), FormDecision)
+    assert_type(with_verdicts(df, "msisdn", "list.bundle", root=b"", form="national", scope="sms"), Frame)
 
 
 async def asynchronous(column: ArrowTable) -> None:

@@ -21,6 +21,9 @@ _GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 have nearly equal distances, and no period: every other row of a list may be in another form (Knuth, The Art of Computer
 Programming, 6.4)."""
 
+_LARGEST: Final = b"largest"
+"""The key of a packed sample's largest multiple."""
+
 _SCIENTIFIC: Final = r"^\s*[+-]?[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+\s*$"
 """As spreadsheets write large numbers; digits are gone, and publishers reject them."""
 
@@ -51,6 +54,35 @@ class FormSample:
         for chunk in piece.chunks:
             self._add(chunk)
 
+    def packed(self) -> bytes:
+        """What was gathered, for `add_packed` in another process."""
+        about = {_LARGEST: str(int(self._largest))}
+        rows = pa.chunked_array([part for _, part in self._kept], self._type)
+        spreads = pa.chunked_array([pa.array(spread) for spread, _ in self._kept], pa.uint64())
+        table = pa.table([spreads, rows], pa.schema([("spread", pa.uint64()), ("row", self._type)], about))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        packed: bytes = sink.getvalue().to_pybytes()
+        return packed
+
+    def add_packed(self, packed: bytes) -> None:
+        """Add what was gathered from another part of the column.
+
+        Of each part the same share of rows stays, and so as many as it has in the whole. The order in which parts are
+        added decides the order of the rows, and nothing else. After this, no piece may be added by `add`.
+        """
+        with pa.ipc.open_stream(packed) as reader:
+            table = reader.read_all().combine_chunks()
+        self._largest = min(self._largest, np.uint64(int(table.schema.metadata[_LARGEST])))
+        for batch in table.to_batches():
+            self._type = batch.schema.field("row").type
+            self._kept.append((np.asarray(batch.column("spread")), batch.column("row")))
+        self._keep_due()
+        while sum(len(each) for each, _ in self._kept) > SAMPLE_ROWS:
+            self._largest >>= np.uint64(1)
+            self._keep_due()
+
     @property
     def column(self) -> pa.ChunkedArray:
         """The rows that were gathered, in their order."""
@@ -66,12 +98,15 @@ class FormSample:
         while sum(len(each) for each, _ in self._kept) + np.count_nonzero(is_due) > SAMPLE_ROWS:
             self._largest >>= np.uint64(1)
             is_due = spread <= self._largest
-            self._kept = [
-                (each[stays], part.filter(pa.array(stays)))
-                for each, part in self._kept
-                for stays in [each <= self._largest]
-            ]
+            self._keep_due()
         self._kept.append((spread[is_due], piece.take(pa.array(counts[is_due]))))
+
+    def _keep_due(self) -> None:
+        self._kept = [
+            (each[stays], part.filter(pa.array(stays)))
+            for each, part in self._kept
+            for stays in [each <= self._largest]
+        ]
 
 
 def _plain(piece: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, Unpack, get_args
@@ -564,11 +564,11 @@ class Blocklist:
             self._current.warn_of_scope(scope)
         return screening
 
-    def _screening(self, scope: Scope | None) -> "Screening":
+    def _screening(self, scope: Scope | None, at: datetime | None = None) -> "Screening":
         from blocklist_sdk.recipient.screening.columns import Screening
 
         check_scope(scope)
-        generation, now = self._current.generation()[0], times.now()
+        generation, now = self._current.generation()[0], at or times.now()
         return Screening(
             generation,
             self._current.rules().at(now),
@@ -724,9 +724,15 @@ def number_of(blocklist: Blocklist, text: str) -> int:
     return blocklist._read(text)
 
 
-def screening_of(blocklist: Blocklist, *, scope: Scope | None) -> "Screening":
-    """Do as `Blocklist.screening` does, for `Blocklists`: nothing is logged, as in `verdict_of`."""
-    return blocklist._screening(scope)
+def screening_of(blocklist: Blocklist, *, scope: Scope | None, at: datetime | None = None) -> "Screening":
+    """Do as `Blocklist.screening` does, for `Blocklists` and jobs: nothing is logged, as in `verdict_of`.
+
+    Args:
+        blocklist: the list.
+        scope: count the entries of this scope only.
+        at: the moment as of which it answers; None for now.
+    """
+    return blocklist._screening(scope, at)
 
 
 def _is_valid(number: int) -> bool:

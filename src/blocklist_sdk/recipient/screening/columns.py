@@ -141,11 +141,15 @@ class Screening:
             InvalidInput: the column is of another type.
         """
         decision = resolve_form(arrow_column(column), region=self._region, form=self._form or "auto")
+        return self.with_form(decision.form), decision
+
+    def with_form(self, form: Form | None) -> "Screening":
+        """The same, with a form that was decided before; None where the column did not decide (see `FormDecision`)."""
         other = object.__new__(Screening)
         vars(other).update(vars(self))
-        other._form = decision.form
+        other._form = form
         other._remembered = {}
-        return other, decision
+        return other
 
     def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
         """Screen one column, in several threads if it is long; otherwise like `batch`."""
