@@ -65,7 +65,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     | _ASKED
     | {
         "numbers",
-        "recipient/arguments",
         "recipient/changes",
         "recipient/current_list",
         "recipient/internals",

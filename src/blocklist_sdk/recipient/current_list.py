@@ -313,6 +313,9 @@ class OpenList(ABC):
 class CurrentList(OpenList):
     """Follows what this and other processes put on disk."""
 
+    opened: tuple[ReleaseAnswers, datetime | None] | None
+    fast_path: FastPath
+
     def __init__(
         self,
         feed: str,
