@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -292,7 +293,11 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=100, metavar="N", help="releases while clients ask; 0 for none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     arguments = parser.parse_args()
+    for program in ("redis-server", "redis-benchmark", "wrk"):
+        if shutil.which(program) is None:
+            parser.error(f"{program} is not installed: Debian's packages redis-server, redis-tools and wrk have them")
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
+        print(f"measuring {arguments.rows:,} generated rows …", file=sys.stderr)
         world = make_world(Path(name), arguments.rows)
         rows = one_number(world, seconds=arguments.seconds, repeats=arguments.repeats)
         rows += batches(world, seconds=arguments.seconds, repeats=arguments.repeats)

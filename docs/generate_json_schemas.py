@@ -175,6 +175,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "override block": [_OVERRIDE],
     "override list": [_OVERRIDE],
     "override import": [object_of(rows=int, rejects=_REJECTS)],
+    "bundle": [record(records.BundleResult)],
     "verify": [
         record(records.Verification, ok=bool),
         object_of(heads=_list_of(_SEEN_HEAD), problems=list[str], ok=bool),

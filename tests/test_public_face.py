@@ -18,8 +18,8 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 PUBLIC = {
     "blocklist_sdk": """
-        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change
-        ClientCredentials Entry ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber
+        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists BundleResult
+        Change ClientCredentials Entry ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber
         Locked Malformed NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale Status
         StorageFailed SyncResult Unreachable Untrusted UpkeepResult Verdict Verification __version__ format_e164
         normalize operator_of

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist as Blocklist
     from blocklist_sdk.recipient.blocklists import Blocklists as Blocklists
     from blocklist_sdk.recipient.guard import Guard as Guard
+    from blocklist_sdk.records import BundleResult as BundleResult
     from blocklist_sdk.records import Change as Change
     from blocklist_sdk.records import Entry as Entry
     from blocklist_sdk.records import Explanation as Explanation
@@ -59,6 +60,7 @@ attach(
         "Blocklist": "recipient.blocklist",
         "BlocklistError": "errors",
         "Blocklists": "recipient.blocklists",
+        "BundleResult": "records",
         "Change": "records",
         "ClientCredentials": "net.oauth",
         "Entry": "records",

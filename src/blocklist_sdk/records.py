@@ -348,6 +348,39 @@ class Impact:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleResult:
+    """The result of making a bundle: what is in it.
+
+    Attributes:
+        path: the file.
+        feed: the feed's name.
+        serial: the release.
+        era: the era of the release.
+        rows: the number of its entries.
+        digest: the digest of its canonical rows, as the authority signed it.
+        as_of: when it was published.
+        expires: when its signed metadata expires; from then on the bundle is stale.
+        stale: whether that is past.
+        protected: how many numbers the authority protects.
+        overrides: how many overrides are in it, in force or not; None if it was made without.
+        bytes: the size of the file.
+    """
+
+    path: str
+    feed: str
+    serial: int
+    era: int
+    rows: int
+    digest: str
+    as_of: _Moment
+    expires: _Moment
+    stale: bool
+    protected: int
+    overrides: int | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of a recipient.
 
@@ -383,6 +416,7 @@ class Status:
         damaged: whether a part of the list in force was found not to be as it was written; the next sync fetches the
             list again.
         whole_at: when every byte of the list on this disk had last been found as it was written; None before that.
+        bundle: the bundle's path, if the list was opened from one.
     """
 
     feed: str
@@ -413,3 +447,4 @@ class Status:
     audit_warning: str | None = None
     damaged: bool = False
     whole_at: _Moment | None = None
+    bundle: str | None = None

@@ -13,7 +13,7 @@ import pytest
 
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
-from blocklist_sdk.cli.settings import FILES, LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT
+from blocklist_sdk.cli.settings import BUNDLE, FILES, LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT
 from blocklist_sdk.doctor.settings_checks import OTHER_VARIABLES
 from support.command_line import run
 
@@ -116,9 +116,10 @@ SETTINGS = {
     "publish add": {*LIMITS["publish"]},
     "publish remove": {*LIMITS["publish"]},
     "enforce": {*LIST, *FILES, *SERVER, *SINK, *LIMITS["sync"], *LIMITS["enforce"]},
-    "status": {*LIST, *FILES},
-    "check": {*LIST},
-    "export": {*LIST, *FILES},
+    "status": {*LIST, *BUNDLE, *FILES},
+    "check": {*LIST, *BUNDLE},
+    "bundle": {*LIST, *FILES},
+    "export": {*LIST, *BUNDLE, *FILES},
     "mirror": {"url", "root", *SERVER},
     "statement": {*LIST, *FILES, *STATEMENT},
     "report send": {*SERVER},
@@ -137,7 +138,7 @@ def test_commands_share_their_settings(name: str) -> None:
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
     assert set(NAMES) == {
-        *(*LIST, *FILES, *SERVER, *SINK, *STATEMENT),
+        *(*LIST, *BUNDLE, *FILES, *SERVER, *SINK, *STATEMENT),
         *itertools.chain(*LIMITS.values()),
         "client_secret",
     }

@@ -167,6 +167,7 @@ def receiving(world: World) -> None:
     (folder / "decisions.csv").write_text("number,decision,reason\n0812-0000-0042,allow,x\nx,allow,x\n")
     recipient("override", "import", folder / "decisions.csv", codes=(7,))
     recipient("explain", LISTED)
+    recipient("bundle", "-o", folder / "list.bundle")
     recipient("verify")
     recipient("changes", "--since", "0")
     fingerprint = works(run("publish", "keys", "fingerprint", world.publisher.root, "--json"))["fingerprint"]

@@ -151,6 +151,22 @@ def test_requests_in_pieces_and_in_heaps(door: OpenedDoor) -> None:
         assert read_all(connection) == b"+OK\r\n"
 
 
+def test_a_heap_of_texts_that_are_no_numbers_keeps_nobody_waiting(door: OpenedDoor) -> None:
+    junk, many = b"*2\r\n$3\r\nGET\r\n$14\r\n0812-3456-789O\r\n", 5_000
+    with connected(door) as connection, connected(door) as other:
+        connection.sendall(junk)
+        error = connection.recv(1000)
+        connection.sendall(junk * many)
+        other.sendall(GET)
+        assert read_exactly(other, len(BLOCK)) == BLOCK
+        connection.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            assert len(connection.recv(len(error) * many)) < len(error) * many
+        connection.setblocking(True)
+        connection.sendall(b"QUIT\r\n")
+        assert read_all(connection).endswith(error + b"+OK\r\n")
+
+
 def test_what_is_no_request_gets_one_error_and_the_end(door: OpenedDoor) -> None:
     for data in (
         b"*x\r\n",

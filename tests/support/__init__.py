@@ -16,6 +16,8 @@ Publisher and recipient
 - `strategies`, `chains`, `reference`: generated rows, deltas after them, and the slow and obvious answers about them.
 - `audit`, `decisions`, `model`: whether a recipient answers from one whole release; overrides and all the rest in
   dictionaries.
+- `generations`: generations of generated rows, and chains of deltas after them, without a repository.
+- `bundles`: lists for bundles, and what somebody makes of a bundle who can write the file and has no key.
 - `mirrors`: making a mirror, and looking at what it serves.
 - `holders`: people who have keys on machines of their own, and power cuts. `hsm`: a hardware module in software.
 - `tuf_repository`: a repository of TUF that tests may sign wrongly.

@@ -59,7 +59,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/upkeep": _GROUND | {"recipient/cache", "recipient/sync"},
     "recipient/background": _GROUND
     | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes", "recipient/upkeep"},
-    "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release", "settings"},
+    "recipient/internals": _GROUND | _WING | {"net", "numbers", "recipient/arguments", "recipient/sync", "release"},
+    "recipient/arguments": _GROUND | {"net", "numbers", "release"},
+    "recipient/bundle": _GROUND
+    | _ASKED
+    | {
+        "numbers",
+        "recipient/changes",
+        "recipient/current_list",
+        "recipient/internals",
+        "release",
+    },
+    "recipient": _GROUND
+    | _WING
+    | {"numbers", "recipient/arguments", "recipient/bundle", "recipient/internals", "recipient/sync", "release"}
+    | {"settings"},
     # The publisher's wing
     "publisher": _GROUND | {"net", "numbers", "release"},
     "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
@@ -88,7 +102,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"recipient/verdict_documents"},
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND
-    | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
+    | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/arguments", "recipient/cache", "release"}
+    | {"settings"},
     "testing": {"enforcement", "records", "release", "times"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
@@ -105,7 +120,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exchange_server/exchange",
     }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
-    | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
+    | {
+        "recipient/arguments",
+        "recipient/changes",
+        "recipient/guard",
+        "recipient/metrics",
+        "recipient/screening",
+        "recipient/sync",
+    }
     | {"lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
@@ -115,7 +137,8 @@ BORDERS: dict[str, set[str]] = {
     "certifi": {"net/certificates.py"},
     "truststore": {"net/certificates.py"},
     "tenacity": {"fetch/transport.py", "exchange/", "enforcement/"},
-    "tuf": {"fetch/repository_contents.py", "fetch/trust.py", "publisher/", "recipient/sync/proof.py"}
+    "tuf": {"fetch/repository_contents.py", "fetch/trust.py", "publisher/"}
+    | {"recipient/bundle/evidence.py", "recipient/sync/proof.py"}
     | {"release/eras.py", "release/roots.py"},
     "securesystemslib": {"publisher/", "fetch/key_kinds.py"},
     "filelock": {"locks.py"},

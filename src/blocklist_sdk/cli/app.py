@@ -37,7 +37,7 @@ PANELS: Final = {
         "doctor": "doctor",
         "trust": "trust",
     },
-    "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect"},
+    "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect", "bundle": "bundle"},
     "Serve look-ups": {"serve": "serve"},
     "Enforce": {"enforce": "enforce", "receipts": "receipts", "statement": "statement"},
     "Exchange": {"report": "report", "case": "case", "appeal": "appeal", "exchange": "exchange"},

@@ -74,6 +74,7 @@ EXAMPLES: Final = {
     "check": (
         'blocklist check "+62 811-0000-0042" --scope sms',
         "blocklist check - --json < numbers.txt",
+        'blocklist check "0811-0000-0042" --bundle id-messaging.bundle --root root.json --region ID',
     ),
     "explain": ('blocklist explain "0811-0000-0042"',),
     "doctor": (
@@ -89,8 +90,13 @@ EXAMPLES: Final = {
         "blocklist serve",
         "blocklist serve --watch --every 15m --workers 2",
         "blocklist serve --uds /run/blocklist/lookups.sock --redis-port 6044",
+        "blocklist serve --bundle id-messaging.bundle --root root.json --region ID",
     ),
     "export": ("blocklist export --format csv > list.csv",),
+    "bundle": (
+        "blocklist bundle -o id-messaging.bundle",
+        "blocklist bundle -o id-messaging.bundle --with-overrides --json",
+    ),
     "changes": ("blocklist changes --since 41 --json",),
     "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),
     "override allow": (

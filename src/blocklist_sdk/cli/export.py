@@ -8,7 +8,7 @@ from typing import Annotated, Any, BinaryIO, Final, Literal
 import typer
 
 from blocklist_sdk.cli.output import say
-from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted, displayable, is_displayable, spreadsheet_cell
@@ -27,7 +27,7 @@ _ROWS_PER_BATCH = 1 << 16
 _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
-@with_settings(*LIST, *FILES)
+@with_settings(*LIST, *BUNDLE, *FILES)
 def export(
     settings: Settings,
     format_: Annotated[
@@ -52,7 +52,7 @@ def export(
     if format_ == "parquet" and output is None:
         raise InvalidInput("Parquet cannot go to standard output: give a file with -o FILE")
     its_access = settings.access().to_be_read()
-    with settings.open() as blocklist:
+    with settings.open_to_ask() as blocklist:
         if output is not None:
             check_output(output, blocklist)
         form = _format_of(output, format_)

@@ -22,7 +22,7 @@ from blocklist_sdk.cli.output import (
     write_line,
     write_lines,
 )
-from blocklist_sdk.cli.settings import LIST, Settings, with_settings
+from blocklist_sdk.cli.settings import BUNDLE, LIST, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, say_more
 from blocklist_sdk.disk import replaced, sync_file
 from blocklist_sdk.errors import InvalidInput, Untrusted
@@ -46,7 +46,7 @@ _REASONS = {
 }
 
 
-@with_settings(*LIST)
+@with_settings(*LIST, *BUNDLE)
 def explain(
     settings: Settings,
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as people write it.")],
@@ -59,7 +59,7 @@ def explain(
 
     Exits with 1 if it is blocked.
     """
-    with settings.open() as blocklist:
+    with settings.open_to_ask() as blocklist:
         found = blocklist.explain(number, scope=scope)
     if as_json:
         names = ("region", "other_number", "is_valid", "operator", "brand", "signers")
@@ -116,7 +116,7 @@ def _entry_line(entry: Entry) -> str:
     )
 
 
-@with_settings(*LIST)
+@with_settings(*LIST, *BUNDLE)
 def verify(
     settings: Settings,
     audit: Annotated[
@@ -145,7 +145,7 @@ def verify(
         raise InvalidInput("--export writes the audit heads: use it with --audit")
     if export == "-" and as_json:
         raise InvalidInput("--export - and --json both write to standard output: leave one of them out")
-    with settings.open() as blocklist:
+    with settings.open_to_ask() as blocklist:
         if audit:
             _verify_audit(record_of_directory(internals_of(blocklist).audit_file), export, as_json=as_json)
             return

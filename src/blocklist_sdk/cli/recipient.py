@@ -24,7 +24,7 @@ from blocklist_sdk.cli.output import (
     write_line,
     write_lines,
 )
-from blocklist_sdk.cli.settings import FILES, LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
@@ -132,7 +132,7 @@ def sync(
         raise metrics.error
 
 
-@with_settings(*LIST, *FILES)
+@with_settings(*LIST, *BUNDLE, *FILES)
 def status(
     settings: Settings,
     require_fresh: RequireFresh = False,
@@ -140,7 +140,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the list; does not use the network."""
-    with settings.open() as blocklist:
+    with settings.open_to_ask() as blocklist:
         state, root, version = blocklist.status(), blocklist.root_fingerprint, blocklist.root_version
     if as_json:
         write_json({**asdict(state), "root_fingerprint": root, "root_version": version})
@@ -159,7 +159,7 @@ def status(
         _require_fresh(state)
 
 
-@with_settings(*LIST)
+@with_settings(*LIST, *BUNDLE)
 def check(
     settings: Settings,
     numbers: Annotated[
@@ -180,7 +180,7 @@ def check(
 
     With --json each answer is one line, in the same order; a text that is not a number gets "error", not a verdict.
     """
-    with settings.open() as blocklist:
+    with settings.open_to_ask() as blocklist:
         state = blocklist.status()
         if state.serial is None:
             raise NotSynced(_why_not_synced(state))
@@ -295,7 +295,7 @@ def _status_lines(state: Status) -> dict[str, object]:
     on_disk = [ReleaseId(*each) for each in zip(state.generation_eras, state.generations, strict=True)]
     held = {name: ReleaseId(state.held_eras[name], serial) for name, serial in state.held.items()}
     refused = None if state.refused is None else ReleaseId(state.refused_era or FIRST_ERA, state.refused)
-    return {
+    about_list: dict[str, object] = {
         "feed": state.feed,
         "serial": _serial_line(state),
         "rows": "-" if state.rows is None else f"{state.rows:,}",
@@ -306,13 +306,19 @@ def _status_lines(state: Status) -> dict[str, object]:
         "clock": _clock_line(state),
         "last read whole": f"{moment(state.whole_at) or 'not yet'}{_DAMAGED if state.damaged else ''}",
         "generation bytes": "-" if state.generation_bytes is None else f"{state.generation_bytes:,}",
+    }
+    overrides = {"overrides": f"{state.overrides:,}"}
+    if state.bundle is not None:
+        return about_list | overrides | {"bundle": state.bundle}
+    return {
+        **about_list,
         "last success": moment(state.last_success) or "never",
         "last attempt": moment(state.last_attempt) or "never",
         "last error": state.last_error or "none",
         **({} if state.audit_warning is None else {"audit trail": state.audit_warning}),
         "refused": "none" if refused is None else f"release {refused}: {'; '.join(state.refusals)}",
         "refused digest": state.refused_digest or "-",
-        "overrides": f"{state.overrides:,}",
+        **overrides,
         "on disk": f"releases {', '.join(map(str, on_disk)) or 'none'}; {state.disk_bytes:,} bytes",
         "kept": ", ".join(f"{name} at {release}" for name, release in held.items()) or "none",
     }
@@ -343,6 +349,7 @@ def _require_fresh(state: Status) -> None:
     if state.stale:
         raise Stale(
             f"the list of feed {state.feed!r} is past its signed expiry ({moment(state.expires) or 'unknown'}): "
-            "run blocklist sync; if that does not help, the publisher is late, or this machine's clock is ahead",
+            f"{'run blocklist sync' if state.bundle is None else 'sync, and make the bundle anew'}; if that does not "
+            "help, the publisher is late, or this machine's clock is ahead",
             expired=state.expires,
         )

@@ -13,7 +13,7 @@ import typer
 from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.inputs import input_of
 from blocklist_sdk.cli.output import AsJson, say, write_json
-from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import BUNDLE, LIST, Settings, check_output, with_settings
 from blocklist_sdk.cli.table_options import HeaderRowOption, SheetOption, table_options
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import Scope
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OutputFormat = Literal["csv", "csv.gz", "parquet"]
 
 
-@with_settings(*LIST)
+@with_settings(*LIST, *BUNDLE)
 def screen(
     settings: Settings,
     file: Annotated[
@@ -87,7 +87,7 @@ def screen(
         )
     target = sys.stdout.buffer if is_stdout else output
     options = table_options(sheet=sheet, header_row=header_row)
-    with settings.open() as blocklist, _bar(as_json) as progress:
+    with settings.open_to_ask() as blocklist, _bar(as_json) as progress:
         if not is_stdout:
             check_output(output, blocklist)
         summary = screen_file(

@@ -11,7 +11,7 @@ from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import say, write_line
 from blocklist_sdk.cli.recipient import sync_line
-from blocklist_sdk.cli.settings import FILES, LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.settings.secret_files import first_line
@@ -25,7 +25,7 @@ Port = Annotated[
 ]
 
 
-@with_settings(*LIST, *FILES, *SERVER, guard="sync")
+@with_settings(*LIST, *BUNDLE, *FILES, *SERVER, guard="sync")
 def serve(
     settings: Settings,
     host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
@@ -112,13 +112,16 @@ def serve(
     )
     asked.check()
     with opened_list(settings, watch=watch, require_fresh=require_fresh) as blocklist, log_to_stderr():
-        blocklist.add_listener(_say_sync)
+        if watch:
+            blocklist.add_listener(_say_sync)
         serve_until_stopped(blocklist, asked, on_started=_show)
 
 
 def opened_list(settings: Settings, *, watch: bool, require_fresh: bool) -> "Blocklist":
     """The list that is served: the one place where it is opened."""
-    return settings.open(online=watch, requires_fresh=require_fresh)
+    if watch and settings.complete().bundle is not None:
+        raise InvalidInput("--watch syncs a list, and a bundle cannot be synced: leave one of them out")
+    return settings.open_to_ask(online=watch, requires_fresh=require_fresh)
 
 
 def _show(addresses: Sequence[str]) -> None:

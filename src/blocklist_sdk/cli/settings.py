@@ -18,6 +18,7 @@ from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.places import resolved
 from blocklist_sdk.settings import values
 from blocklist_sdk.settings.setting_places import placing
+from blocklist_sdk.settings.values import BUNDLE as BUNDLE
 from blocklist_sdk.settings.values import FILES as FILES
 from blocklist_sdk.settings.values import LIMITS as LIMITS
 from blocklist_sdk.settings.values import LIST as LIST
@@ -64,6 +65,34 @@ class Settings(values.Settings):
         settings = self.complete(("url", "feed", "root"))
         given: ListArguments = {"when_stale": "raise"} if requires_fresh else {}
         return Blocklist.open(**open_arguments(settings, given, online=online, writes=online or writes))
+
+    def open_to_ask(self, *, online: bool = False, requires_fresh: bool = False) -> "Blocklist":
+        """Open the bundle if there is one, else the list in the cache; settings that are missing come from the file.
+
+        Args:
+            online: as for `open`.
+            requires_fresh: the same.
+
+        Raises:
+            InvalidInput: a required setting is missing, one cannot be used, or a flag is about a cache and there is a
+                bundle.
+            Untrusted: the bundle is not as it was signed.
+        """
+        from blocklist_sdk.recipient.blocklist import Blocklist
+        from blocklist_sdk.recipient.from_settings import ListArguments, bundle_arguments
+
+        settings = self.complete()
+        if settings.bundle is None:
+            return self.open(online=online, requires_fresh=requires_fresh)
+        useless = [flag(name) for name in ("url", "cache_dir", "state_dir") if self.places.get(name) == flag(name)]
+        if useless:
+            raise InvalidInput(
+                f"{' and '.join(useless)} and the bundle {settings.bundle} contradict each other: leave one of them "
+                "out",
+                argument="bundle",
+            )
+        given: ListArguments = {"when_stale": "raise"} if requires_fresh else {}
+        return Blocklist.open_bundle(**bundle_arguments(self.complete(("root",)), given))
 
     def client(self) -> "ExchangeClient":
         """Make a client of the exchange; settings that are missing come from the file.
@@ -183,11 +212,11 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     """Keep a file that is about to be written away from the list's own files.
 
     Raises:
-        InvalidInput: it is in the cache or the state of the list.
+        InvalidInput: it is in the cache or the state of the list, or is the bundle that is asked.
     """
-    from blocklist_sdk.recipient.blocklist import internals_of
+    from blocklist_sdk.recipient.blocklist import asked_internals_of
 
     target = resolved(output)
-    for folder in internals_of(blocklist).directories:
+    for folder in asked_internals_of(blocklist).directories:
         if target.is_relative_to(resolved(folder)):
             raise InvalidInput(f"{output} is among the list's own files in {folder}: give a path elsewhere")

@@ -243,11 +243,10 @@ class Trust:
         return True
 
     def evidence(self, feed: str) -> dict[str, bytes]:
-        """The signed metadata by which a feed's index was verified, by file name: root, targets, the feed's role."""
+        """The signed metadata by which a feed's index was verified, by file name; the feed's own is ``feed.json``."""
+        roles = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
         with self._translated():
-            return {f"{role}.json": self._local(role) for role in (Root.type, Targets.type)} | {
-                "feed.json": self._local(feed)
-            }
+            return {f"{role}.json": self._local(role) for role in roles} | {"feed.json": self._local(feed)}
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of
+from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of, number_of
 from blocklist_sdk.recipient.cache.kinds import Found
 from blocklist_sdk.records import Entry, Level, Scope, Status, Verdict
 
@@ -54,21 +54,38 @@ class Answers:
     def __init__(self, blocklist: LookUps) -> None:
         """Asks nothing yet."""
         self.blocklist: LookUps = blocklist
+        self._quick = blocklist if isinstance(blocklist, Blocklist) else None
         self._status: tuple[float, Status] | None = None
 
     def blocks(self, number: str | int, scope: Scope | None = None) -> Level | None:
         """What stands against a number; None if nothing does."""
-        return self.levels((number,), scope)[0] or None
+        return self.level(number, scope) or None
+
+    def level(self, number: str | int, scope: Scope | None = None) -> Found:
+        """The same, "" if nothing does."""
+        path = None if self._quick is None else level_path_of(self._quick, scope)
+        if path is not None:
+            found = path.level(path.read(number))
+            if found is not None:
+                return found
+        return self.blocklist.check(number, scope=scope).level or ""
+
+    def read(self, text: str) -> str | int:
+        """The number of a text for `levels`, where the list can be asked to read it; else the text as it is.
+
+        Raises:
+            InvalidNumber: it is not a telephone number.
+        """
+        return text if self._quick is None else number_of(self._quick, text)
 
     def levels(self, numbers: Sequence[str | int], scope: Scope | None = None) -> list[Found]:
         """What stands against each of some numbers, "" if nothing does: as `Verdict.level`, and many times as quick."""
-        blocklist = self.blocklist
-        path = level_path_of(blocklist, scope) if isinstance(blocklist, Blocklist) else None
+        path = None if self._quick is None else level_path_of(self._quick, scope)
         if path is not None:
             found = list(map(path.level, map(path.read, numbers)))
             if None not in found:
                 return found  # type: ignore[return-value]  # no None is left
-        return [blocklist.check(number, scope=scope).level or "" for number in numbers]
+        return [self.blocklist.check(number, scope=scope).level or "" for number in numbers]
 
     def verdict(self, number: str | int, scope: Scope | None = None) -> Verdict:
         """The whole answer."""

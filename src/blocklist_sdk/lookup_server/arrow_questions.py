@@ -25,6 +25,16 @@ _BATCHES_MAX: Final = 1_000
 _KINDS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
 
 
+_WIDTHS: Final = {
+    pa.string(): 4,
+    pa.large_string(): 8,
+    pa.string_view(): 16,
+    **{kind: kind.bit_width // 8 for kind in (pa.int16(), pa.int32(), pa.int64())},
+    **{kind: kind.bit_width // 8 for kind in (pa.uint16(), pa.uint32(), pa.uint64())},
+}
+"""The bytes of an element of the buffer after that of the nulls: an offset, a view, or an integer."""
+
+
 class NotAColumn(Exception):
     """A stream that is refused.
 
@@ -58,6 +68,7 @@ def read_numbers(body: bytes, *, rows_max: int) -> "pa.ChunkedArray[Any]":
         _check_messages(body, rows_max)
         table = pa.ipc.open_stream(body).read_all()
         table.validate(full=True)
+        _check_buffers(table)
     except (pa.ArrowException, OSError, struct.error, IndexError, UnicodeDecodeError) as error:
         raise NotAColumn(Problem("malformed", "the body is not an Arrow stream as IPC writes it")) from error
     if table.num_columns != 1:
@@ -66,9 +77,21 @@ def read_numbers(body: bytes, *, rows_max: int) -> "pa.ChunkedArray[Any]":
     if pa.types.is_string_view(column.type):
         if sum(map(_view_bytes, column.chunks)) > len(body):
             raise NotAColumn(Problem("too-large", "the texts of the column share bytes: send them one after the other"))
+        # Validation looks at no row that is null, and a cast at all of them: a wrong length there ends the process.
+        column = pa.chunked_array([pa.array(column.to_pylist(), pa.large_string())])
     elif not any(is_kind(column.type) for is_kind in _KINDS):
         raise NotAColumn(Problem("invalid", "the column must be of strings or integers"))
     return column
+
+
+def _check_buffers(table: "pa.Table") -> None:
+    """Refuse buffers that end in the middle of an element, which Arrow lets pass."""
+    for column in table.columns:
+        width = _WIDTHS.get(column.type, 1)
+        for chunk in column.chunks:
+            values = chunk.buffers()[1:2]
+            if values and values[0] is not None and values[0].size % width:
+                raise pa.ArrowInvalid("a buffer ends in the middle of an element")
 
 
 def _view_bytes(chunk: "pa.Array[Any]") -> int:
@@ -77,7 +100,7 @@ def _view_bytes(chunk: "pa.Array[Any]") -> int:
     if views is None:
         return 0
     lengths = np.frombuffer(views, np.int32)[4 * chunk.offset : 4 * (chunk.offset + len(chunk)) : 4]
-    return int(lengths.astype(np.int64).sum())
+    return int(lengths[np.asarray(chunk.is_valid())].astype(np.int64).sum())
 
 
 def _check_messages(body: bytes, rows_max: int) -> None:

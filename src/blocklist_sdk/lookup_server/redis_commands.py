@@ -5,8 +5,9 @@ people look around. What would write is refused: the list comes from the authori
 """
 
 import hmac
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +19,9 @@ from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.questions import NUMBERS_MAX
 from blocklist_sdk.lookup_server.resp import ProtocolVersion, Request
 from blocklist_sdk.recipient.cache.kinds import Found
-from blocklist_sdk.records import SCOPES, Scope
+from blocklist_sdk.records import SCOPES, Scope, Status
+
+log: logging.Logger = logging.getLogger(__name__)
 
 REDIS_VERSION: Final = "7.0.0"
 """The version of Redis whose commands are spoken: clients look at it to know what they may send."""
@@ -35,8 +38,14 @@ _NAME_BYTES_MAX: Final = 128
 _PRINTABLE: Final = b"!~"
 """The first and the last letter that names may have, as with Redis."""
 
-_STATUS_S: Final = 1.0
-"""How long what ``INFO`` says of the list is kept, seconds: it reads the disk."""
+Reply = bytes | Iterator[bytes | None]
+"""A reply; or what makes one little by little: None as long as there is more to do, and then the reply."""
+
+_AT_A_TIME: Final = 16
+"""How many numbers are read before others may have their turn; some take a tenth of a millisecond each."""
+
+_REPORT_EVERY_S: Final = 60.0
+"""How often the log says that the list cannot be read, seconds."""
 
 _REPLIES: Final[dict[ProtocolVersion, dict[Found, bytes]]] = {
     version: {"block": resp.text("block"), "advisory": resp.text("advisory"), "": resp.nil(version)}
@@ -85,24 +94,6 @@ def split_key(key: str) -> tuple[str, Scope | None]:
     return key, None
 
 
-def error_reply(error: BlocklistError, *, place: str = "") -> bytes:
-    """The error of a question, with a code that programs can tell apart. Never a number.
-
-    Args:
-        error: what the question raised.
-        place: which one of several questions it was.
-    """
-    if isinstance(error, InvalidNumber):
-        return resp.error(f"ERR {place}not a telephone number: {error.reason}")
-    if isinstance(error, InvalidInput):
-        return resp.error(f"ERR {place}{error}")
-    if isinstance(error, NotSynced):
-        return resp.error(f"NOTSYNCED {error}")
-    if isinstance(error, Stale):
-        return resp.error(f"STALE {error}")
-    return resp.error("ERR the list cannot be read now: the log of the look-up server says why")
-
-
 @dataclass(slots=True)
 class Door:
     """What all conversations of a worker share.
@@ -126,21 +117,38 @@ class Door:
     clients: int = 0
     started: float = field(default_factory=time.monotonic)
     next_id: int = 1
-    _about: tuple[float, list[str]] = (-1.0, [])
+    _next_report: float = 0.0
+
+    def error_reply(self, error: BlocklistError, *, place: str = "") -> bytes:
+        """The error of a question, with a code that programs can tell apart. Never a number.
+
+        Args:
+            error: what the question raised.
+            place: which one of several questions it was.
+        """
+        if isinstance(error, InvalidNumber):
+            return resp.error(f"ERR {place}not a telephone number: {error.reason}")
+        if isinstance(error, InvalidInput):
+            return resp.error(f"ERR {place}{error}")
+        if isinstance(error, NotSynced):
+            return resp.error(f"NOTSYNCED {error}")
+        if isinstance(error, Stale):
+            return resp.error(f"STALE {error}")
+        now = time.monotonic()
+        if now >= self._next_report:
+            self._next_report = now + _REPORT_EVERY_S
+            log.error("the list cannot be read: %s", error)
+        return resp.error("ERR the list cannot be read now: the log of the look-up server says why")
 
     def about_list(self) -> list[str]:
         """The lines of ``INFO`` about the list, at most a second old."""
-        now = time.monotonic()
-        if not self._about[1] or now >= self._about[0] + _STATUS_S:
-            self._about = now, _lines_about(self.answers)
-        return self._about[1]
+        try:
+            return _lines_about(self.answers.status())
+        except BlocklistError as error:
+            return [f"feed:{self.answers.blocklist.feed}", "synced:unknown", f"problem:{error}"]
 
 
-def _lines_about(answers: Answers) -> list[str]:
-    try:
-        status = answers.blocklist.status()
-    except BlocklistError as error:
-        return [f"feed:{answers.blocklist.feed}", "synced:unknown", f"problem:{error}"]
+def _lines_about(status: Status) -> list[str]:
     known = {
         "feed": status.feed,
         "synced": int(status.serial is not None),
@@ -184,50 +192,50 @@ class Conversation:
         """Whether keys may be looked up without a look at the state of the conversation."""
         return self.is_trusted and self._queue is None
 
-    def plain_replies(self, keys: Sequence[str]) -> bytes:
-        """The replies to so many ``GET``."""
+    def plain_replies(self, keys: Sequence[str]) -> bytes | None:
+        """The replies to so many ``GET``; None if one of them is an error, since to say why takes a while."""
+        reply_of = _REPLIES[self.version]
         try:
-            levels = self._levels(keys)
+            if len(keys) == 1 and ":" not in keys[0]:
+                level = self.door.answers.level(keys[0])
+                self.door.counters.numbers(level or "free")
+                return reply_of[level]
+            if ":" in "".join(keys):
+                levels = self._levels([split_key(key) for key in keys])
+            else:
+                levels = self.door.answers.levels(keys)
+                self._count(levels)
         except BlocklistError:
-            return b"".join([self._get_one(key) for key in keys])  # at least one of them has no answer
-        reply_of = _REPLIES[self.version].__getitem__
-        return reply_of(levels[0]) if len(levels) == 1 else b"".join(map(reply_of, levels))
+            return None
+        return b"".join(map(reply_of.__getitem__, levels))
 
-    def _levels(self, keys: Sequence[str]) -> list[Found]:
-        """What stands against the numbers of some keys, by one look at the list for each scope; counted.
+    def _levels(self, questions: Sequence[tuple[str | int, Scope | None]]) -> list[Found]:
+        """What stands against some numbers, by one look at the list for each scope; counted.
 
         Raises:
             BlocklistError: one of them has no answer.
         """
-        if ":" in keys[0] or (len(keys) > 1 and ":" in "".join(keys)):
-            levels = self._scoped_levels(keys)
-        else:
-            levels = self.door.answers.levels(keys)
-        counted = self.door.counters.numbers
-        if len(levels) == 1:
-            counted(levels[0] or "free")
-            return levels
-        blocks, advisories = levels.count("block"), levels.count("advisory")
-        counted("block", blocks)
-        counted("advisory", advisories)
-        counted("free", len(levels) - blocks - advisories)
-        return levels
-
-    def _scoped_levels(self, keys: Sequence[str]) -> list[Found]:
-        questions = [split_key(key) for key in keys]
-        found: list[Found] = [""] * len(keys)
+        found: list[Found] = [""] * len(questions)
         for scope in {scope for _, scope in questions}:
             places = [place for place, question in enumerate(questions) if question[1] == scope]
             levels = self.door.answers.levels([questions[place][0] for place in places], scope)
             for place, level in zip(places, levels, strict=True):
                 found[place] = level
+        self._count(found)
         return found
+
+    def _count(self, levels: Sequence[Found]) -> None:
+        counted = self.door.counters.numbers
+        blocks, advisories = levels.count("block"), levels.count("advisory")
+        counted("block", blocks)
+        counted("advisory", advisories)
+        counted("free", len(levels) - blocks - advisories)
 
     def _get_one(self, key: str) -> bytes:
         try:
             level = self._level(key)
         except BlocklistError as error:
-            return error_reply(error)
+            return self.door.error_reply(error)
         return _REPLIES[self.version][level]
 
     def _level(self, key: str) -> Found:
@@ -239,7 +247,7 @@ class Conversation:
         counted = self.door.counters.numbers
         try:
             number, scope = split_key(key)
-            (level,) = self.door.answers.levels((number,), scope)
+            level = self.door.answers.level(number, scope)
         except InvalidInput:
             counted("invalid")
             raise
@@ -249,7 +257,7 @@ class Conversation:
         counted(level or "free")
         return level
 
-    def reply(self, request: Request) -> bytes:
+    def reply(self, request: Request) -> Reply:
         """The reply to a request; empty for an empty one."""
         if not request:
             return b""
@@ -282,27 +290,33 @@ class Conversation:
     def _get(self, request: Request) -> bytes:
         return self._get_one(_key(request[1]))
 
-    def _mget(self, request: Request) -> bytes:
+    def _mget(self, request: Request) -> Reply:
         replies = _REPLIES[self.version]
         return self._each(request[1:], lambda levels: resp.array([replies[level] for level in levels]))
 
-    def _exists(self, request: Request) -> bytes:
+    def _exists(self, request: Request) -> Reply:
         return self._each(request[1:], lambda levels: resp.integer(levels.count("block")))
 
-    def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> bytes:
+    def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> Iterator[bytes | None]:
+        """Read the numbers a few at a time, and look them up at once: reading is what may take long."""
         if len(keys) > NUMBERS_MAX:
-            return resp.error(f"ERR a request may have {NUMBERS_MAX:,} numbers: send several requests")
-        texts = [_key(key) for key in keys]
+            yield resp.error(f"ERR a request may have {NUMBERS_MAX:,} numbers: send several requests")
+            return
+        questions: list[tuple[str | int, Scope | None]] = []
         try:
-            return answer(self._levels(texts))
-        except BlocklistError:
-            levels: list[Found] = []
-        for place, text in enumerate(texts, 1):
-            try:
-                levels.append(self._level(text))
-            except BlocklistError as error:
-                return error_reply(error, place=f"number {place} of {len(keys)}: " if len(keys) > 1 else "")
-        return answer(levels)
+            for key in keys:
+                text, scope = split_key(_key(key))
+                questions.append((self.door.answers.read(text), scope))
+                if not len(questions) % _AT_A_TIME:
+                    yield None
+            levels = self._levels(questions)
+        except BlocklistError as error:
+            is_question = isinstance(error, InvalidInput)
+            self.door.counters.numbers("invalid" if is_question else "refused")
+            place = f"number {len(questions) + 1} of {len(keys)}: " if is_question and len(keys) > 1 else ""
+            yield self.door.error_reply(error, place=place)
+            return
+        yield answer(levels)
 
     # The connection
 
@@ -329,20 +343,18 @@ class Conversation:
         return resp.error("ERR there is one database only: SELECT 0")
 
     def _auth(self, request: Request) -> bytes:
-        if self.door.token is None:
-            return resp.error("ERR this look-up server has no token: connect without a password")
         return self._show(request[-1]) or resp.OK
 
     def _show(self, token: bytes) -> bytes | None:
         """Take a token that a client shows; an error if it is wrong. The name of a user does not matter."""
-        if self.door.token is not None:
-            if not hmac.compare_digest(token, self.door.token):
-                self.is_trusted = False
-                self._wrong_tokens += 1
-                self.is_over = self._wrong_tokens >= WRONG_TOKENS_MAX
-                return resp.error(_WRONGPASS)
-            self.is_trusted = True
-        return None
+        if self.door.token is None:
+            return resp.error("ERR this look-up server has no token: connect without a password")
+        self.is_trusted = hmac.compare_digest(token, self.door.token)
+        if self.is_trusted:
+            return None
+        self._wrong_tokens += 1
+        self.is_over = self._wrong_tokens >= WRONG_TOKENS_MAX
+        return resp.error(_WRONGPASS)
 
     def _hello(self, request: Request) -> bytes:
         version, rest = self.version, request[1:]
@@ -483,14 +495,24 @@ class Conversation:
         self._is_queue_wrong = True
         return resp.error(problem)
 
-    def _exec(self, request: Request) -> bytes:
+    def _exec(self, request: Request) -> Reply:
         queue, is_wrong = self._queue, self._is_queue_wrong
         if queue is None:
             return resp.error("ERR EXEC without MULTI")
         self._drop_queue()
         if is_wrong:
             return resp.error("EXECABORT Transaction discarded because of previous errors")
-        return resp.array([self.reply(each) for each in queue])
+        return self._all(queue)
+
+    def _all(self, queue: Sequence[Request]) -> Iterator[bytes | None]:
+        replies = []
+        for each in queue:
+            reply = self.reply(each)
+            for part in (reply,) if isinstance(reply, bytes) else reply:
+                if part is not None:
+                    replies.append(part)
+                yield None
+        yield resp.array(replies)
 
     def _discard(self, request: Request) -> bytes:
         if self._queue is None:
@@ -525,7 +547,7 @@ class Command:
     """
 
     name: str
-    run: Callable[[Conversation, Request], bytes]
+    run: Callable[[Conversation, Request], Reply]
     arity: int
     summary: str
     takes_keys: bool = False

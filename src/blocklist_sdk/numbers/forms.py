@@ -144,7 +144,7 @@ def decide_form(
     def read(region: str | None, form: Form) -> Any:
         return np.asarray(read_column(rows, region=region, strict=True, form=form).fill_null(0))
 
-    if not pa.types.is_integer(rows.type):
+    if _may_have_plus(rows):
         # Texts with a plus say nothing, and need not be read in both forms.
         rows = rows.filter(pa.array(read(None, "national") == 0))
     national, international = read(place, "national"), read(None, "international")
@@ -164,6 +164,20 @@ def decide_form(
         decided = "international"
     by: Literal["column", "declaration"] = "declaration" if is_declared else "column"
     return FormDecision(decided, by, texts, ambiguous=int(ambiguous.sum()), **counts)
+
+
+def _may_have_plus(rows: pa.ChunkedArray) -> bool:
+    """Whether any of some rows may have a plus; those of other scripts are beyond ASCII."""
+    if not pa.types.is_large_string(rows.type):
+        return False
+    for chunk in rows.chunks:
+        _, offsets, data = chunk.buffers()
+        if data is not None and len(chunk):
+            first, last = np.frombuffer(offsets, np.int64)[[chunk.offset, chunk.offset + len(chunk)]]
+            text = data[first:last].to_pybytes()
+            if b"+" in text or not text.isascii():
+                return True
+    return False
 
 
 def _decides(explained: int, other: int, texts: int) -> bool:

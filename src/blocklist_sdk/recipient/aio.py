@@ -21,6 +21,7 @@ from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.recipient.sync_outcomes import Listener
 from blocklist_sdk.records import (
+    BundleResult,
     Entry,
     Explanation,
     Impact,
@@ -122,6 +123,42 @@ class AsyncBlocklist:
     def from_settings(cls, path: str | Path | None = None, **given: "Unpack[ListArguments]") -> Self:
         """Open the feed that the settings name: see `Blocklist.from_settings`."""
         return cls(Blocklist.from_settings(path, **given))
+
+    @classmethod
+    async def open_bundle(
+        cls,
+        path: str | Path,
+        *,
+        root: str | Path | bytes,
+        feed: str | None = None,
+        region: str | None = None,
+        form: Form = "auto",
+        protected: str | Path | Iterable[str | int] = (),
+        overrides: bool = False,
+        when_stale: WhenStale = "serve",
+        min_release: int | str | None = None,
+    ) -> Self:
+        """Open a bundle, in a worker thread, since all of it is verified: see `Blocklist.open_bundle`."""
+        opened = partial(
+            Blocklist.open_bundle,
+            path,
+            root=root,
+            feed=feed,
+            region=region,
+            form=form,
+            protected=protected,
+            overrides=overrides,
+            when_stale=when_stale,
+            min_release=min_release,
+        )
+        return cls(await to_thread.run_sync(opened, abandon_on_cancel=True))
+
+    async def bundle(self, path: str | Path, *, overrides: bool = False) -> BundleResult:
+        """Write the list in force into one file, in a worker thread: see `Blocklist.bundle`.
+
+        It goes on to its end if the task is cancelled.
+        """
+        return await to_thread.run_sync(partial(self.blocklist.bundle, path, overrides=overrides))
 
     def __reduce__(self) -> NoReturn:
         raise not_pickled(

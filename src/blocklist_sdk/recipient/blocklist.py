@@ -9,17 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, Unpack, get_args
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, Malformed, not_pickled
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, not_pickled
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
 from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers, row_limit
-from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.current_list import LevelPath, WhenStale, clock, is_past
-from blocklist_sdk.recipient.internals import Internals
+from blocklist_sdk.recipient.internals import AskedInternals, Internals
 from blocklist_sdk.recipient.sync_outcomes import Attempt, Listener
 from blocklist_sdk.recipient.verdicts import decide
 from blocklist_sdk.records import (
+    BundleResult,
     Entry,
     Explanation,
     Impact,
@@ -36,7 +36,7 @@ from blocklist_sdk.records import (
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.names import feed_name
-from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
+from blocklist_sdk.release.release_id import ReleaseId
 
 if TYPE_CHECKING:
     import ssl
@@ -60,15 +60,17 @@ class Blocklist:
     Only `sync` and `dry_run` use the network. Everything else answers from the last verified generation on disk, and
     raises `NotSynced` until there is one. A generation that any process fetched is picked up within a second.
 
+    `open_bundle` opens one that was put into a single file, which answers as well, and never changes.
+
     Attributes:
-        url: the repository's base URL.
+        url: the repository's base URL; of a bundle that of the file.
         feed: the feed's name.
         region: the region in which numbers without a country code are read; None if they are refused.
         form: how digits without a plus are read; see `open`.
         overrides: your own decisions, which go before the feed's.
     """
 
-    def __init__(self, internals: Internals, url: str) -> None:
+    def __init__(self, internals: AskedInternals, url: str) -> None:
         """For `open`; not for users."""
         self.url: str = url
         self.feed: str = internals.feed
@@ -169,7 +171,8 @@ class Blocklist:
 
         What is given here goes before variables of the environment (``BLOCKLIST_URL``), these before the settings file,
         and the file before the defaults. Relative paths in the file are relative to it. Account, certificates and the
-        limits of a sync come from the settings as well.
+        limits of a sync come from the settings as well. If they name a bundle, and no URL is given here, it is opened,
+        and what is given about syncing is left out.
 
         Args:
             path: the settings file; by default the one that ``BLOCKLIST_CONFIG`` names, or else ``blocklist.toml`` in
@@ -181,9 +184,97 @@ class Blocklist:
             InvalidInput: a required setting is missing, the file cannot be read or has a name that is not a setting's,
                 or a value cannot be used.
         """
-        from blocklist_sdk.recipient.from_settings import open_arguments, settings_of
+        from blocklist_sdk.recipient.from_settings import bundle_arguments, open_arguments, settings_of
 
-        return cls.open(**open_arguments(settings_of(path, given), given))
+        settings = settings_of(path, given)
+        if settings.bundle is not None and "url" not in given:
+            return cls.open_bundle(**bundle_arguments(settings, given))
+        return cls.open(**open_arguments(settings, given))
+
+    @classmethod
+    def open_bundle(
+        cls,
+        path: str | Path,
+        *,
+        root: str | Path | bytes,
+        feed: str | None = None,
+        region: str | None = None,
+        form: Form = "auto",
+        protected: str | Path | Iterable[str | int] = (),
+        overrides: bool = False,
+        when_stale: WhenStale = "serve",
+        min_release: int | str | None = None,
+    ) -> Self:
+        """Open a bundle, made by `bundle`; never uses the network, and writes nothing.
+
+        Everything is verified first, as `verify` does: every byte, the signatures from the pinned root down, the
+        digest, and what was worked out from the rows. That takes about a third of a second for a million entries, once;
+        a process that forks afterwards shares it. Processes that open the same file share its memory.
+
+        A bundle is as old as it says. Its signatures do not show whether there is a newer one: see `min_release` and
+        `when_stale`. If the root is newer than the bundle, its keys must have signed the bundle as well.
+
+        Args:
+            path: the file. Replace it by renaming another one, never by writing into it.
+            root: the authority's root metadata, as for `open`.
+            feed: the feed that it must be of; None for whatever it is of.
+            region: as for `open`.
+            form: as for `open`.
+            protected: numbers of your own that are never blocked, as for `open`.
+            overrides: whether overrides that are in the bundle count, and its maker's own protected numbers. Nobody
+                signs them: with True, whoever can write the file decides which numbers are blocked or allowed, whatever
+                the authority says.
+            when_stale: as for `open`; the bundle expires with its signatures.
+            min_release: the oldest release that is taken, as ``41`` or, with its era, ``"2.41"``.
+
+        Returns:
+            A list that answers. What would write, such as `sync`, `hold` or ``overrides.allow``, raises `InvalidInput`.
+
+        Raises:
+            InvalidInput: the file cannot be read, an argument cannot be used, or `overrides` is True, and the bundle
+                was made without.
+            Untrusted: a byte of the file is not as it was written, it was not signed by those whom the root trusts, it
+                is of another feed, or of an older release than `min_release`.
+        """
+        from blocklist_sdk.recipient.bundle.opened import open_internals
+
+        if when_stale not in get_args(WhenStale):
+            raise InvalidInput(f"when_stale must be serve or raise, not {when_stale!r}")
+        internals = open_internals(
+            Path(path),
+            root=read_root(root),
+            feed=None if feed is None else feed_name(feed),
+            region=region,
+            form=form,
+            protected=protected_numbers(protected, region, form),
+            with_overrides=overrides,
+            when_stale=when_stale,
+            oldest=None if min_release is None else ReleaseId.parse(str(min_release)),
+        )
+        return cls(internals, internals.file.path.as_uri())
+
+    def bundle(self, path: str | Path, *, overrides: bool = False) -> BundleResult:
+        """Write the list in force into one file, which `open_bundle` opens anywhere without a cache or the network.
+
+        In it are the release, the signed metadata that proves it, from the pinned root down, and the authority's
+        protected numbers. It is read as whoever opens it will, and gets its name then: a file of that name is replaced
+        in one step, and stays as it is if anything fails. Needs no network.
+
+        Args:
+            path: the file.
+            overrides: whether your overrides and your own protected numbers come along; they count where it is opened
+                with ``overrides=True``. The file is private then, unless the list was opened with a group or a mode.
+
+        Raises:
+            NotSynced, Stale: as for `check`.
+            Malformed: the list on this disk is damaged: the next sync fetches it again.
+            InvalidInput: `path` is something else than a file; or the signed metadata on this disk is that of another
+                release, which the guard refuses, and what proves the one in force is gone; or this is a bundle.
+            StorageFailed: the local disk failed.
+        """
+        from blocklist_sdk.recipient.bundle.writing import write_bundle
+
+        return write_bundle(self._internals.on_disk(), Path(path), overrides=overrides)
 
     def __reduce__(self) -> NoReturn:
         raise not_pickled(
@@ -219,8 +310,7 @@ class Blocklist:
 
         Waits, a minute at most, for the upkeep that a sync may have begun; see `upkeep`.
         """
-        self._internals.close_upkeep()
-        self._current.close()
+        self._internals.close()
 
     def sync(
         self, *, wait_s: float = 60.0, accept: int | str | None = None, stop: "StopSignal | None" = None
@@ -252,17 +342,17 @@ class Blocklist:
             StorageFailed: the local disk failed, or disk or memory do not suffice for the release.
         """
         result = self._sync(wait_s=wait_s, accept=accept, stop=stop, is_scheduled=False)
-        if self._current.opened is not None:
-            self._internals.upkeep.begin(self._current.opened[0])
+        self._internals.on_disk().begin_upkeep()
         return result
 
     def _sync(
         self, *, wait_s: float, accept: int | str | None, stop: "StopSignal | None", is_scheduled: bool
     ) -> SyncResult:
-        with Attempt(self.feed, self._listeners) as attempt, self._internals.open_transport() as transport:
+        internals = self._internals.on_disk()
+        with Attempt(self.feed, self._listeners) as attempt, internals.open_transport() as transport:
             attempt.bytes_received = lambda: transport.bytes_received
             with stop.callback(transport.abort) if stop else contextlib.nullcontext():
-                attempt.result = result = self._internals.syncer(self.url).run(
+                attempt.result = result = internals.syncer(self.url).run(
                     transport, wait_s=wait_s, accept=accept, is_scheduled=is_scheduled
                 )
         self._current.reload(wait=True)
@@ -281,7 +371,7 @@ class Blocklist:
             StorageFailed: the local disk failed.
             InvalidInput: the state was written by a newer version of this library.
         """
-        return self._internals.upkeep.finish()
+        return self._internals.on_disk().upkeep.finish()
 
     def dry_run(self, *, wait_s: float = 60.0, stop: "StopSignal | None" = None) -> Impact:
         """Say what a sync would change: fetch and verify the release, and put nothing in force.
@@ -293,11 +383,12 @@ class Blocklist:
         Raises:
             Locked, InvalidInput, ExchangeError, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `sync`.
         """
+        internals = self._internals.on_disk()
         with (
-            self._internals.open_transport() as transport,
+            internals.open_transport() as transport,
             stop.callback(transport.abort) if stop else contextlib.nullcontext(),
         ):
-            return self._internals.syncer(self.url).dry_run(transport, self.overrides, wait_s=wait_s)
+            return internals.syncer(self.url).dry_run(transport, self.overrides, wait_s=wait_s)
 
     def replace_root(self, fingerprint: str, *, dry_run: bool = False, wait_s: float = 60.0) -> RootReplacement:
         """Pin another root for this feed, where the publisher's keys could not be replaced one after the other.
@@ -319,7 +410,7 @@ class Blocklist:
         """
         from blocklist_sdk.recipient.sync.replaced_root import replace_root
 
-        return replace_root(self._internals.syncer(self.url), fingerprint, wait_s=wait_s, dry_run=dry_run)
+        return replace_root(self._internals.on_disk().syncer(self.url), fingerprint, wait_s=wait_s, dry_run=dry_run)
 
     def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
         """Sync from now on, in a thread of its own, until it is stopped: by its `stop()`, or by a `with` block's end.
@@ -339,17 +430,19 @@ class Blocklist:
         from blocklist_sdk.recipient.background import BackgroundSync
         from blocklist_sdk.recipient.sync.schedule import interval
 
+        internals = self._internals.on_disk()
         return BackgroundSync(
             lambda stop: self._sync(wait_s=0.0, accept=None, stop=stop, is_scheduled=True),
             feed=self.feed,
             every=interval(every),
-            store=self._internals.store,
-            state_file=self._internals.state_file,
-            upkeep=self._internals.upkeep.upkeep,
+            store=internals.store,
+            state_file=internals.state_file,
+            upkeep=internals.upkeep.upkeep,
         )
 
     def add_listener(self, listener: Listener) -> None:
         """Call a function after every sync of this list, successful or failed, in the thread that ran it."""
+        self._internals.on_disk()
         self._listeners = (*self._listeners, listener)
 
     def __contains__(self, number: str | int) -> bool:
@@ -500,43 +593,7 @@ class Blocklist:
 
     def status(self) -> Status:
         """The state of the list. Does not raise `NotSynced`: the fields are then None."""
-        internals = self._internals
-        state = load_state(internals.state_file)
-        self._current.reload(wait=True)
-        generation, expires = self._current.opened or (None, None)
-        about = generation.about if generation else None
-        now = times.now()
-        on_disk, held = internals.store.releases(), internals.held()
-        return Status(
-            feed=self.feed,
-            serial=about.serial if about else None,
-            rows=about.rows if about else None,
-            digest=about.digest if about else None,
-            as_of=about.published_at if about else None,
-            expires=expires,
-            stale=is_past(expires, now),
-            generation_bytes=generation.bytes if generation else None,
-            last_success=state.last_success,
-            last_attempt=state.last_attempt,
-            last_error=state.last_error,
-            refused=state.refused.serial if state.refused else None,
-            refusals=state.refused.reasons if state.refused else (),
-            overrides=sum(override.in_force(now) for override in self._current.rules().decisions()),
-            generations=tuple(release.serial for release in on_disk),
-            held={name: release.serial for name, release in held.items()},
-            disk_bytes=internals.store.disk_bytes(),
-            scopes=tuple(sorted(generation.scopes)) if generation else (),
-            refused_digest=state.refused.digest if state.refused else None,
-            scope_entries=generation.scope_entries if generation else {},
-            era=about.era if about else None,
-            refused_era=state.refused.era or FIRST_ERA if state.refused else None,
-            generation_eras=tuple(release.era for release in on_disk),
-            held_eras={name: release.era for name, release in held.items()},
-            clock_behind_s=self._current.clock_behind_s(now),
-            audit_warning=state.audit_warning,
-            damaged=generation is not None and state.scrub is not None and state.scrub.damaged == generation.name,
-            whole_at=state.scrub.whole_at if state.scrub else None,
-        )
+        return self._internals.status()
 
     def changes(self, *, since: int | None, era: int | None = None) -> "Changes":
         """What differs between an earlier release and the one in force, whatever came in between.
@@ -551,42 +608,7 @@ class Blocklist:
             InvalidInput: that release is no longer on this disk, or several eras have such a serial.
             NotSynced, Stale: as for `check`.
         """
-        from blocklist_sdk.recipient.changes import Changes
-
-        generation, rules, store = self._current.generation()[0], self._current.rules, self._internals.store
-        note_damage = self._internals.note_damage
-        if since is None:
-            return Changes(None, generation, rules, note_damage)
-        about = generation.about
-        if since == about.serial and era in (None, about.era):
-            # Also where it is not on the disk any more.
-            return Changes(generation, generation, rules, note_damage)
-        release = self._named(since, era)
-        pair = None if release is None else store.open_pair(release, generation)
-        if pair is None:
-            kept = ", ".join(map(str, store.releases()))
-            raise InvalidInput(
-                f"release {ReleaseId(era or FIRST_ERA, since)} of feed {self.feed!r} is not on this disk, only {kept}: "
-                "hold a release that is still needed, or take the whole list (since=None)"
-            )
-        return Changes(*pair, rules, note_damage)
-
-    def _named(self, serial: int, era: int | None) -> ReleaseId | None:
-        """The release on this disk that a serial names; None if there is none.
-
-        Raises:
-            InvalidInput: several earlier eras have it.
-        """
-        on_disk = [each for each in self._internals.store.releases() if each.serial == serial]
-        if era is not None:
-            return next((each for each in on_disk if each.era == era), None)
-        opened = self._current.opened
-        in_force = [each for each in on_disk if opened is not None and each.era == opened[0].about.era]
-        found = set(in_force or on_disk)
-        if len(found) > 1:
-            eras = " and ".join(str(each.era) for each in sorted(found))
-            raise InvalidInput(f"release {serial} of feed {self.feed!r} was in the eras {eras}: give the era as well")
-        return next(iter(found), None)
+        return self._internals.changes(since, era)
 
     def hold(self, name: str, serial: int, *, era: int | None = None) -> None:
         """Keep a release on disk until the same name holds another one, so that `changes` can start from it.
@@ -601,14 +623,15 @@ class Blocklist:
             Locked: another process is writing the list's own database.
             StorageFailed: the local disk failed.
         """
-        release = self._named(serial, era)
+        internals = self._internals.on_disk()
+        release = internals.named(serial, era)
         if release is None:
             raise InvalidInput(f"release {serial!r} of feed {self.feed!r} is not on this disk: it cannot be held")
-        self._internals.holds.put(name, release)
+        internals.holds.put(name, release)
 
     def release_hold(self, name: str) -> bool:
         """End a hold; False if nothing was held under that name. Raises `Locked` and `StorageFailed` as `hold` does."""
-        return self._internals.holds.drop(name)
+        return self._internals.on_disk().holds.drop(name)
 
     def explain(self, number: str | int, *, scope: Scope | None = None) -> Explanation:
         """How a number is read, and everything that decides on it.
@@ -638,28 +661,7 @@ class Blocklist:
         Raises:
             NotSynced, Stale: as for `check`.
         """
-        from blocklist_sdk.recipient.cache.generation import DAMAGE
-        from blocklist_sdk.recipient.sync.proof import problems_of
-        from blocklist_sdk.release.digest import digest
-        from blocklist_sdk.release.digest_kinds import kind_of
-
-        generation = self._current.generation()[0]
-        try:
-            found = digest(generation.rows, kind_of(generation.about.digest))
-        except (*DAMAGE, Malformed):
-            found = ""  # the rows cannot even be read
-        problems = problems_of(generation, pinned=self._internals.root, roots=self._internals.store.known_roots())
-        if generation.about.feed != self.feed:
-            problems.append(f"it is a release of the feed {generation.about.feed!r}, not of this one")
-        if found != generation.about.digest:
-            problems.append("its rows do not have the digest that was signed")
-            self._internals.note_damage(generation)
-        elif not generation.is_whole():
-            problems.append("a file is not as it was written")
-            self._internals.note_damage(generation)
-        return Verification(
-            self.feed, generation.about.serial, generation.about.rows, found, tuple(problems), era=generation.about.era
-        )
+        return self._internals.verify()
 
     def audit_record(self) -> "AuditRecord":
         """Every audit head that was seen here in a verified index, and which releases contradict each other.
@@ -673,7 +675,7 @@ class Blocklist:
         """
         from blocklist_sdk.recipient.audit import record_of
 
-        return record_of([self._internals.audit_file])
+        return record_of(self._internals.seen_audit_heads())
 
     def is_synced(self) -> bool:
         """Whether there is a verified generation on this machine."""
@@ -683,7 +685,16 @@ class Blocklist:
 
 
 def internals_of(blocklist: Blocklist) -> Internals:
-    """What a list is made of, for other parts of this library."""
+    """What a list in a cache is made of, for other parts of this library.
+
+    Raises:
+        InvalidInput: it is a bundle.
+    """
+    return blocklist._internals.on_disk()
+
+
+def asked_internals_of(blocklist: Blocklist) -> AskedInternals:
+    """What answers the questions to a list, in a cache or in a bundle, for other parts of this library."""
     return blocklist._internals
 
 
@@ -703,6 +714,15 @@ def level_path_of(blocklist: Blocklist, scope: Scope | None) -> LevelPath | None
     if scope is not None:
         check_scope(scope)
     return blocklist._current.level_path(scope)
+
+
+def number_of(blocklist: Blocklist, text: str) -> int:
+    """Read a text as the list reads what it is asked.
+
+    Raises:
+        InvalidNumber: it is not a telephone number.
+    """
+    return blocklist._read(text)
 
 
 def screening_of(blocklist: Blocklist, *, scope: Scope | None) -> "Screening":

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn, Self, Unpack, cast, get_args
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, not_pickled, unexpected
-from blocklist_sdk.recipient.blocklist import Blocklist, internals_of, screening_of, verdict_of
+from blocklist_sdk.recipient.blocklist import Blocklist, asked_internals_of, screening_of, verdict_of
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Blocklists:
         """
         from blocklist_sdk.recipient.audit import record_of
 
-        return record_of(internals_of(blocklist).audit_file for blocklist in self._all.values())
+        return record_of(file for each in self._all.values() for file in asked_internals_of(each).seen_audit_heads())
 
     def __contains__(self, number: str | int) -> bool:
         """Whether the number is blocked now by any enabled feed, for any scope.
@@ -255,7 +255,7 @@ class Blocklists:
         if scope is None or True in answers or False not in answers:
             return True if True in answers else None
         for blocklist in self._asked():
-            internals_of(blocklist).current.warn_of_scope(scope)
+            asked_internals_of(blocklist).current.warn_of_scope(scope)
         return False
 
     def _asked(self) -> Iterator[Blocklist]:
@@ -284,7 +284,7 @@ class Blocklists:
 
 def _own_protected(blocklist: Blocklist) -> frozenset[int]:
     """The numbers that the recipient itself protects."""
-    return internals_of(blocklist).current.rules().own_protected
+    return asked_internals_of(blocklist).current.rules().own_protected
 
 
 def _authorities(blocklists: Iterable[Blocklist]) -> dict[str, int]:
@@ -292,7 +292,7 @@ def _authorities(blocklists: Iterable[Blocklist]) -> dict[str, int]:
     found: dict[str, int] = {}
     known: dict[str | bytes, int] = {}
     for place, blocklist in enumerate(blocklists):
-        names: tuple[str | bytes, ...] = (blocklist.url, internals_of(blocklist).root)
+        names: tuple[str | bytes, ...] = (blocklist.url, asked_internals_of(blocklist).root)
         same = sorted({known[name] for name in names if name in known})
         authority = same[0] if same else place
         # A feed may be what shows that two others belong together.

@@ -10,6 +10,7 @@ import pyarrow as pa
 from blocklist_sdk import times
 from blocklist_sdk.errors import Malformed, not_pickled
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.rules import Rules, RulesOnRanges
 from blocklist_sdk.records import Change, Entry, Override
 from blocklist_sdk.release.arrow import to_table
@@ -32,7 +33,7 @@ class Changes:
     def __init__(
         self,
         old: Generation | None,
-        new: Generation,
+        new: ReleaseAnswers,
         rules: Callable[[], Rules],
         note_damage: Callable[[Generation], None] = lambda _: None,
     ) -> None:
@@ -100,7 +101,7 @@ class Changes:
         return table
 
 
-def _difference(old: Generation | None, new: Generation, note_damage: Callable[[Generation], None]) -> Difference:
+def _difference(old: Generation | None, new: ReleaseAnswers, note_damage: Callable[[Generation], None]) -> Difference:
     """How two generations differ; of two that share a base, only what deltas changed is looked at.
 
     What it is made of is compared with the hashes that were kept of it, so that damage never passes for a change.
@@ -108,7 +109,7 @@ def _difference(old: Generation | None, new: Generation, note_damage: Callable[[
     Raises:
         Malformed: one of the two is damaged.
     """
-    if old is not None and new.shares_base(old):
+    if old is not None and isinstance(new, Generation) and new.shares_base(old):
         # Before anything goes by them.
         is_whole, is_old_whole = new.is_overlay_whole(), old.is_overlay_whole()
         if is_whole and is_old_whole:
@@ -122,6 +123,10 @@ def _difference(old: Generation | None, new: Generation, note_damage: Callable[[
             note_damage(new)
         raise _damaged(old, new)
     is_whole = new.is_whole()
+    if not isinstance(new, Generation):
+        if not is_whole:
+            raise new.damaged()
+        return difference(Rows.empty(), new.rows)
     if not is_whole:
         note_damage(new)
     if not (is_whole and (old is None or old.is_whole())):

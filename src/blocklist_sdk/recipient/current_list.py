@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.kinds import Found
 from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules, RulesInForce
@@ -85,58 +87,52 @@ class LevelPath:
     read: Callable[[str | int], int]
 
 
-class CurrentList:
-    """Follows what this and other processes put on disk. May be shared by threads; works in forked processes.
+class OpenList(ABC):
+    """Answers questions from what is open. May be shared by threads; works in forked processes.
 
     Attributes:
         fast_path: answers most questions without any of the methods here.
-        opened: the generation in force and when it expires; None before the first sync.
+        opened: the release in force and when it expires; None before the first sync.
     """
 
-    def __init__(
-        self,
-        feed: str,
-        store: Store,
-        overrides: Overrides,
-        protected: frozenset[int],
-        *,
-        state_file: Path,
-        read: Callable[[str | int], int],
-        when_stale: WhenStale,
-    ) -> None:
-        """For `Internals`; reads nothing from the disk yet."""
+    _renewal = "sync it"
+    """What to do about a list that is past its expiry."""
+
+    def __init__(self, feed: str, *, read: Callable[[str | int], int], when_stale: WhenStale) -> None:
+        """Opens nothing yet."""
         self._feed = feed
-        self._store = store
-        self._state_file = state_file
-        self._overrides = overrides
-        self._own_protected = protected
         self._when_stale = when_stale
         self._next_stale_warning = 0.0
         self._next_clock_warning = 0.0
-        self._state_stamp: tuple[int, int] | None = None
         self._latest_in_state: datetime | None = None
         self._missing_scopes: frozenset[tuple[str, Scope]] = frozenset()
         self._read = read
         self._no_fast_path = FastPath(1.0, 0.0, lambda _: None, read)
-        self._pointer_stamp: tuple[int, int] | None = None
         self._reloading = ForkSafeLock()
         self._rules: Rules | None = None
-        self._rules_stamp: object = None
         self._with_rules: tuple[Finder, Rules, FastPath] | None = None
-        self._signed_protected: frozenset[int] = frozenset()
         self._level_paths: dict[Scope | None, tuple[FastPath, LevelPath]] = {}
         self._ruled_levels: dict[Scope | None, tuple[LevelFinder, Rules, LevelPath]] = {}
-        self.opened: tuple[Generation, datetime | None] | None = None
+        self.opened: tuple[ReleaseAnswers, datetime | None] | None = None
         self.fast_path: FastPath = self._no_fast_path
 
+    @abstractmethod
     def close(self) -> None:
-        """Release the generation; the next question opens it again."""
-        with self._reloading:
-            self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
-            self._level_paths, self._ruled_levels = {}, {}
+        """Release what need not be kept; the next question opens it again."""
 
-    def generation(self) -> tuple[Generation, datetime | None]:
-        """The generation to answer from, at most half a second old, and when it expires.
+    @abstractmethod
+    def reload(self, *, wait: bool) -> None:
+        """Open what is in force now, where it is not open already, and make the fast path anew.
+
+        While another thread reloads, what is open goes on answering, unless the caller wants to wait.
+        """
+
+    @abstractmethod
+    def _not_synced(self) -> NotSynced:
+        """The error to raise where there is nothing to answer from."""
+
+    def generation(self) -> tuple[ReleaseAnswers, datetime | None]:
+        """The release to answer from, at most half a second old, and when it expires.
 
         Raises:
             NotSynced: there is no generation yet, or none of those on the disk is whole.
@@ -148,8 +144,7 @@ class CurrentList:
         self.rules()
         opened = self.opened
         if opened is None:
-            last_error, is_on_disk = load_state(self._state_file).last_error, bool(self._store.releases())
-            raise NotSynced(why_not_synced(self._feed, last_error, is_on_disk=is_on_disk))
+            raise self._not_synced()
         now = times.now()
         behind_s = self.clock_behind_s(now)
         if behind_s is not None:
@@ -188,8 +183,8 @@ class CurrentList:
         """
         when = "unknown" if expires is None else times.iso(expires)
         message = (
-            f"the list of feed {self._feed!r} is past its signed expiry ({when}): sync it; if that does not help, the "
-            "publisher is late, or this machine's clock is ahead"
+            f"the list of feed {self._feed!r} is past its signed expiry ({when}): {self._renewal}; if that does not "
+            "help, the publisher is late, or this machine's clock is ahead"
         )
         if self._when_stale == "raise":
             raise Stale(message, expired=expires)
@@ -231,50 +226,6 @@ class CurrentList:
             scope,
         )
 
-    def reload(self, *, wait: bool) -> None:
-        """Open what is in force on the disk now, where it is not open already.
-
-        While another thread reloads, what is open goes on answering, unless the caller wants to wait.
-        """
-        if not self._reloading.acquire(blocking=wait):
-            return
-        try:
-            stamp = _stamp_of(self._store.pointer)
-            if stamp is None or stamp != self._pointer_stamp:
-                self.opened, self._pointer_stamp = self._store.open() or self.opened, stamp
-                # They keep the files of an earlier generation open.
-                self._level_paths, self._ruled_levels = {}, {}
-            self._reload_rules()
-            self._reload_state()
-        except BlocklistError as error:
-            if self.opened is None or self._rules is None:
-                raise
-            log.error("feed %s goes on with what it has: %s", self._feed, error)
-        finally:
-            is_ready = self.opened is not None and self._rules is not None
-            self.fast_path = self._make_fast_path() if is_ready else self._no_fast_path
-            self._reloading.release()
-
-    def _reload_rules(self) -> None:
-        protected_stamp = _stamp_of(self._store.protected)
-        if (self._overrides.stamp(), protected_stamp) != self._rules_stamp:
-            if protected_stamp is not None:
-                # Where the cache was wiped, what is open goes on answering, and these stay protected.
-                self._signed_protected = read_protected_file(self._store.protected)
-            overrides, stamp = self._overrides.load_stamped()
-            own = self._own_protected
-            self._rules = Rules.made_of(own | self._signed_protected, overrides, own_protected=own)
-            self._rules_stamp = stamp, protected_stamp
-
-    def _reload_state(self) -> None:
-        """Look at what is stored about syncs, for what it tells of the clock; without it, the list answers as well."""
-        try:
-            stamp = _stamp_of(self._state_file)
-            if stamp != self._state_stamp:
-                self._latest_in_state, self._state_stamp = load_state(self._state_file).latest_moment, stamp
-        except BlocklistError as error:
-            log.debug("feed %s: what is stored about its syncs cannot be read: %s", self._feed, error)
-
     def rules(self) -> Rules:
         """The rules; there are some before the first sync, too."""
         if self._rules is None:
@@ -311,7 +262,7 @@ class CurrentList:
         return known[1] if known[1].start <= now < known[1].stop else None
 
     def _make_level_path(
-        self, fast_path: FastPath, generation: Generation, rules: Rules, scope: Scope | None, now: float
+        self, fast_path: FastPath, generation: ReleaseAnswers, rules: Rules, scope: Scope | None, now: float
     ) -> LevelPath:
         start, stop = max(fast_path.start, generation.answers.from_ms / 1000), fast_path.stop
         find = generation.answers.level_finder(int(now // _DAY_S), scope)
@@ -358,6 +309,95 @@ class CurrentList:
         made = FastPath(now, stop, _ask_rules_first(find, in_force, blocked=True, free=False), self._read)
         self._with_rules = find, rules, made
         return made
+
+
+class CurrentList(OpenList):
+    """Follows what this and other processes put on disk."""
+
+    opened: tuple[ReleaseAnswers, datetime | None] | None
+    fast_path: FastPath
+
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        overrides: Overrides,
+        protected: frozenset[int],
+        *,
+        state_file: Path,
+        read: Callable[[str | int], int],
+        when_stale: WhenStale,
+    ) -> None:
+        """For `Internals`; reads nothing from the disk yet."""
+        super().__init__(feed, read=read, when_stale=when_stale)
+        self._store = store
+        self._state_file = state_file
+        self._overrides = overrides
+        self._own_protected = protected
+        self._state_stamp: tuple[int, int] | None = None
+        self._pointer_stamp: tuple[int, int] | None = None
+        self._rules_stamp: object = None
+        self._signed_protected: frozenset[int] = frozenset()
+
+    def close(self) -> None:
+        """Release the generation; the next question opens it again."""
+        with self._reloading:
+            self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
+            self._level_paths, self._ruled_levels = {}, {}
+
+    def generation(self) -> tuple[Generation, datetime | None]:
+        """The generation to answer from: see `OpenList.generation`."""
+        found, expires = super().generation()
+        assert isinstance(found, Generation), "the store opens generations"
+        return found, expires
+
+    def _not_synced(self) -> NotSynced:
+        last_error, is_on_disk = load_state(self._state_file).last_error, bool(self._store.releases())
+        return NotSynced(why_not_synced(self._feed, last_error, is_on_disk=is_on_disk))
+
+    def reload(self, *, wait: bool) -> None:
+        """Open what is in force on the disk now, where it is not open already.
+
+        While another thread reloads, what is open goes on answering, unless the caller wants to wait.
+        """
+        if not self._reloading.acquire(blocking=wait):
+            return
+        try:
+            stamp = _stamp_of(self._store.pointer)
+            if stamp is None or stamp != self._pointer_stamp:
+                self.opened, self._pointer_stamp = self._store.open() or self.opened, stamp
+                # They keep the files of an earlier generation open.
+                self._level_paths, self._ruled_levels = {}, {}
+            self._reload_rules()
+            self._reload_state()
+        except BlocklistError as error:
+            if self.opened is None or self._rules is None:
+                raise
+            log.error("feed %s goes on with what it has: %s", self._feed, error)
+        finally:
+            is_ready = self.opened is not None and self._rules is not None
+            self.fast_path = self._make_fast_path() if is_ready else self._no_fast_path
+            self._reloading.release()
+
+    def _reload_rules(self) -> None:
+        protected_stamp = _stamp_of(self._store.protected)
+        if (self._overrides.stamp(), protected_stamp) != self._rules_stamp:
+            if protected_stamp is not None:
+                # Where the cache was wiped, what is open goes on answering, and these stay protected.
+                self._signed_protected = read_protected_file(self._store.protected)
+            overrides, stamp = self._overrides.load_stamped()
+            own = self._own_protected
+            self._rules = Rules.made_of(own | self._signed_protected, overrides, own_protected=own)
+            self._rules_stamp = stamp, protected_stamp
+
+    def _reload_state(self) -> None:
+        """Look at what is stored about syncs, for what it tells of the clock; without it, the list answers as well."""
+        try:
+            stamp = _stamp_of(self._state_file)
+            if stamp != self._state_stamp:
+                self._latest_in_state, self._state_stamp = load_state(self._state_file).latest_moment, stamp
+        except BlocklistError as error:
+            log.debug("feed %s: what is stored about its syncs cannot be read: %s", self._feed, error)
 
 
 def _ask_rules_first(

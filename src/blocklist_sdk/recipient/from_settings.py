@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.text import check_form
@@ -42,7 +42,7 @@ class ListArguments(TypedDict, total=False):
 
 
 def settings_of(path: str | Path | None, given: ListArguments) -> Settings:
-    """The settings of the environment and the file, complete but for what is given.
+    """The settings of the environment and the file, complete but for what is given; a bundle needs no URL and no feed.
 
     Args:
         path: the settings file; None for the one that ``BLOCKLIST_CONFIG`` names, or else ``blocklist.toml`` in the
@@ -55,7 +55,8 @@ def settings_of(path: str | Path | None, given: ListArguments) -> Settings:
     settings = Settings.from_environment()
     if path is not None:
         settings = replace(settings, config=str(path))
-    return settings.complete(tuple(name for name in _REQUIRED if name not in given), by_flag=False)
+    required = ("root",) if "url" not in given and settings.complete().bundle is not None else _REQUIRED
+    return settings.complete(tuple(name for name in required if name not in given), by_flag=False)
 
 
 def open_arguments(
@@ -88,6 +89,28 @@ def open_arguments(
             arguments["tls"] = settings.tls()
         arguments |= _sync_limits(settings, given)
     return {**arguments, **given}
+
+
+_OF_BUNDLES: Final = ("root", "feed", "region", "form", "protected", "when_stale")
+"""The arguments of `Blocklist.open` that are about asking, so that `Blocklist.open_bundle` has them, too."""
+
+
+def bundle_arguments(settings: Settings, given: ListArguments) -> dict[str, Any]:
+    """The arguments of `Blocklist.open_bundle`; what is given about syncing is left out.
+
+    Args:
+        settings: complete settings, with a bundle.
+        given: arguments that go before them.
+
+    Raises:
+        InvalidInput: a setting cannot be used.
+    """
+    arguments = open_arguments(settings, given, online=False, writes=False)
+    return {
+        "path": settings.bundle,
+        "overrides": settings.bundle_overrides_count(),
+        **{name: arguments[name] for name in _OF_BUNDLES if name in arguments},
+    }
 
 
 def _sync_limits(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:

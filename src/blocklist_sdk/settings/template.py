@@ -10,13 +10,25 @@ from blocklist_sdk.disk import storage, write_file
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.modes import PRIVATE, PUBLIC
 from blocklist_sdk.places import absolute
-from blocklist_sdk.settings.values import FILES, LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT, holds_secret, meaning_of
+from blocklist_sdk.settings.values import (
+    BUNDLE,
+    FILES,
+    LIMITS,
+    LIST,
+    NAMES,
+    SERVER,
+    SINK,
+    STATEMENT,
+    holds_secret,
+    meaning_of,
+)
 
 _WIDTH: Final = 100
 
 _GROUPS: Final = {
     "The list": LIST,
     "An account at an exchange, and the server's certificates": (*SERVER, "client_secret"),
+    "A bundle to ask in place of a cache": BUNDLE,
     "Who may read what is written": FILES,
     "What a sync may change by itself": LIMITS["sync"],
     "What a run of enforce may change by itself": LIMITS["enforce"],

@@ -89,6 +89,15 @@ class Settings:
     protected: str | None = _setting(
         "list", "FILE", "Numbers of your own that are never blocked: a number, range or pattern on each line."
     )
+    bundle: str | None = _setting(
+        "bundle", "FILE", "Ask this bundle, made by blocklist bundle; url, cache_dir and state_dir are not used then."
+    )
+    bundle_overrides: str | None = _setting(
+        "bundle",
+        "WORD",
+        "count or ignore, the default: whether the overrides in the bundle count. Nobody signs them, so with count "
+        "whoever can write the file decides.",
+    )
     group: str | None = _setting(
         "files",
         "GROUP",
@@ -265,6 +274,18 @@ class Settings:
             )
         return settings
 
+    def bundle_overrides_count(self) -> bool:
+        """Whether the overrides in the bundle count.
+
+        Raises:
+            InvalidInput: the setting is another word than count or ignore.
+        """
+        if self.bundle_overrides not in (None, "count", "ignore"):
+            raise InvalidInput(
+                f"bundle_overrides must be count or ignore, not {self.bundle_overrides!r}", argument="bundle_overrides"
+            )
+        return self.bundle_overrides == "count"
+
     def repository_auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
         """How to get tokens for the repository; None without an account, or if the repository is on this disk.
 
@@ -371,6 +392,9 @@ NAMES: Final = tuple(name for name in _FIELDS if name != "config")
 
 LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "list")
 """Settings of commands that look something up in a list on this machine."""
+
+BUNDLE: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "bundle")
+"""Settings of commands that look something up in a bundle as well."""
 
 SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
 """Settings of commands that ask a server."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX
 from blocklist_sdk.recipient.cache.generation import About, Generation, NextList, write_generation
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED
-from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening
+from blocklist_sdk.recipient.screening.columns import SCHEMA
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from support.generations import edges_of, screening
 from support.strategies import Row, plain_rows, to_plain, to_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,18 +50,6 @@ def ask(opened: Generation, number: int, now_ms: int) -> bool:
         if answer is not None:
             return answer
     return opened.blocks(number, now_ms)
-
-
-def screening(opened: Generation, now_ms: int, scope: Scope | None = None) -> Screening:
-    no_rules = Rules(frozenset(), {}).at(EPOCH)
-    return Screening(
-        opened, no_rules, region="ID", form="national", scope=scope, at=EPOCH + timedelta(milliseconds=now_ms)
-    )
-
-
-def edges_of(plain: list[Row]) -> list[int]:
-    found = {edge + step for row in plain for edge in (row.number, row.last) for step in (-1, 0, 1)}
-    return sorted(found | {100_000, 999_999_999_999_999})
 
 
 MOMENTS = st.integers(0, 20).map(lambda half_days: half_days * DAY_MS // 2)

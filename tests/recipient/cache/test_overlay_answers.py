@@ -1,6 +1,6 @@
 """After any chain of deltas, a generation with an overlay answers as one that was made from all its rows."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,57 +12,20 @@ from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache import classify
 from blocklist_sdk.recipient.cache.folding import write_folded
 from blocklist_sdk.recipient.cache.generation import (
-    About,
     Generation,
-    NextList,
-    write_generation,
 )
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNLISTED
 from blocklist_sdk.recipient.changes import Changes
-from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release import stored, windows
 from blocklist_sdk.release.arrow_files import map_table
-from blocklist_sdk.release.digest import digest
-from blocklist_sdk.release.merge import delta_between, difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from support.generations import first, follow, no_rules
 from support.scale import scaled
 from support.strategies import Row, plain_rows, to_plain, to_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SCOPES = (None, "sms", "voice", "messaging", "data")
 LOW = 6_281_200_000_000
-
-
-def write(
-    directory: Path, serial: int, listed: NextList, published_ms: int, before: Generation | None = None
-) -> Generation:
-    directory.mkdir()
-    published = EPOCH + timedelta(milliseconds=published_ms)
-    about = About("id-all", serial, listed.tree.digest, len(listed.layers), published)
-    write_generation(directory, listed, about, before=before)
-    return Generation.open(directory)
-
-
-def first(directory: Path, rows: Rows, published_ms: int) -> Generation:
-    return write(directory, 1, NextList.of(rows), published_ms)
-
-
-def follow(directory: Path, before: Generation, rows: Rows, published_ms: int) -> Generation:
-    """The next generation, as a sync of the delta makes it; it must be what its rows alone would lead to."""
-    layers, changes = before.layers.applied(delta_between(before.rows, rows))
-    listed = NextList(layers, before.tree.updated(layers, changes), changes)
-    opened = write(directory, before.about.serial + 1, listed, published_ms, before)
-    assert to_plain(opened.rows) == to_plain(rows)
-    assert opened.about.digest == opened.tree.digest == digest(rows)
-    assert opened.is_whole()
-    found, expected = Changes(before, opened, no_rules)._found, difference(before.rows, rows)
-    for name in ("added", "removed", "changed_old", "changed_new"):
-        assert to_plain(getattr(found, name)) == to_plain(getattr(expected, name))
-    return opened
-
-
-def no_rules() -> Rules:
-    return Rules(frozenset(), {})
 
 
 def changed_numbers(opened: Generation) -> int:

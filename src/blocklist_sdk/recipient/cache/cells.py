@@ -125,6 +125,24 @@ def fill_cells(
     return None
 
 
+def fill_and_draw(space: "Callable[[Homes], CellSpace]", numbers: Int64s, kinds: Kinds) -> Homes | None:
+    """Make the table where the caller wants it.
+
+    Args:
+        space: gives an empty table of `cells_of` these homes; called for each draw.
+        numbers: as for `fill_cells`.
+        kinds: the same.
+
+    Returns:
+        The homes; None if each of several draws makes a long run.
+    """
+    for _ in range(_DRAWS):
+        homes = Homes.drawn_for(len(numbers))
+        if fill(space(homes), numbers, kinds, homes):
+            return homes
+    return None
+
+
 def cells_of(homes: Homes) -> int:
     """How many cells a table has: one for each home, and room for the last run."""
     return homes.prime + _LONGEST_RUN + 2
@@ -273,6 +291,49 @@ def _settle(table: CellSpace, waiting: Sequence[tuple[Int64s, int]], count: int)
             settled.append(at // _BLOCK)
     blocks = np.unique(np.array(settled, np.int64))
     return not _has_full_block(cells, blocks[blocks < len(cells) // _BLOCK])
+
+
+def holds_exactly(cells: Int64s, homes: Homes, numbers: Int64s, kinds: Kinds) -> bool:
+    """Whether a table that somebody else may have made has these numbers with these kinds, and is as quick as ours.
+
+    Args:
+        cells: the table; whatever is in it, no look-up is made in it before.
+        homes: where each number belongs, as is said of it.
+        numbers: distinct numbers of at most 15 digits.
+        kinds: the kind of each, below `KINDS_MAX`.
+    """
+    if not (homes.are_secret and 0 <= homes.mask < 1 << _NUMBER_BITS and homes.prime > 0):
+        return False
+    if len(cells) != cells_of(homes) or cells[-1]:
+        return False
+
+    def count(start: int) -> int:
+        return int(np.count_nonzero(cells[start : start + _CELLS_PER_PART]))
+
+    def are_there(start: int) -> bool:
+        some = slice(start, start + _NUMBERS_AT_A_TIME)
+        wanted, at = (numbers[some] << KIND_BITS) | kinds[some], homes.of(numbers[some])
+        for _ in range(_LONGEST_RUN):
+            found = cells[at]
+            going = np.flatnonzero(found != wanted)
+            if not len(going):
+                return True
+            # A cell that is empty ends the search; so does one of the same number, of which there may be no second.
+            stops = found[going]
+            if not (stops != 0).all() or (stops >> KIND_BITS == wanted[going] >> KIND_BITS).any():
+                return False
+            wanted, at = wanted[going], at[going] + 1
+        return False
+
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        # Each number has a cell, and there are no more of them: so no cell has anything else.
+        if sum(pool.map(count, range(0, len(cells), _CELLS_PER_PART))) != len(numbers):
+            return False
+        if not all(pool.map(are_there, range(0, len(numbers), _NUMBERS_AT_A_TIME))):
+            return False
+    return not _has_full_block(cells, np.arange(len(cells) // _BLOCK))
 
 
 def cells_to_write(cells: Int64s, homes: Homes, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:

@@ -7,7 +7,6 @@ two overlays of the same base is known without the base.
 from collections.abc import Callable
 from pathlib import Path
 
-from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache.generation import (
     OVERLAY_SHARE_MAX,
     Generation,
@@ -41,7 +40,7 @@ def write_folded(directory: Path, generation: Generation) -> Generation:
         directory, generation.about, read, signed=generation.all_signed(), folded_from=layers.facts.base_id
     )
     if not folded.is_piece_whole(0):
-        raise _damaged(generation)
+        raise generation.damaged()
     return folded
 
 
@@ -72,7 +71,7 @@ def write_on_folded(directory: Path, folded: Generation, was: LayeredRows, later
         return False
     tree = folded.tree.updated(layers, changes)
     if tree.digest != later.about.digest:
-        raise _damaged(later)
+        raise later.damaged()
     write_generation(
         directory,
         NextList(layers, tree, changes, folded),
@@ -81,7 +80,3 @@ def write_on_folded(directory: Path, folded: Generation, was: LayeredRows, later
         folded_from=folded.folded_from,
     )
     return True
-
-
-def _damaged(generation: Generation) -> Malformed:
-    return Malformed(f"the generation in {generation.directory} is damaged: run a sync, which repairs it")

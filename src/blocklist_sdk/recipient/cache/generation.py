@@ -6,7 +6,7 @@ next release has the same files of the base, linked, and an overlay of its own.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -24,14 +24,16 @@ from blocklist_sdk.recipient.cache.covering import CoveringRows
 from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CHANGED_ANSWER_FILES, NumberLookup, write_answers
 from blocklist_sdk.recipient.cache.pieces import is_piece_as_written, piece_hashes, sha256_of
 from blocklist_sdk.recipient.cache.ranges import range_table
-from blocklist_sdk.records import Entry, Scope
+from blocklist_sdk.recipient.cache.release_answers import DAMAGE as DAMAGE
+from blocklist_sdk.recipient.cache.release_answers import About as About
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.release.arrow_files import describe, map_table, rows_from_table, write_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.digest_kinds import kind_of
 from blocklist_sdk.release.layers import LayeredRows, Overlay
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, entry_at, range_rows
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, range_rows
 from blocklist_sdk.release.stored import (
     BASE_FILES,
     OVERLAY_FILES,
@@ -45,9 +47,6 @@ from blocklist_sdk.release.stored import (
 )
 from blocklist_sdk.release.tallies import count_by
 from blocklist_sdk.release.tree import Tree, are_leaves_right, are_nodes_right
-
-DAMAGE: Final = IndexError, KeyError, OverflowError, ValueError, OSError, pa.ArrowException
-"""What a flipped bit in a mapped file may lead to."""
 
 _FORMAT = 3
 """1: without secrets in the table of numbers (`cells.Homes`); 2: without a tree and overlays. Both are read, and made
@@ -69,37 +68,6 @@ OVERLAY_SHARE_MAX: Final = 0.1
 
 _CHECKED_ROWS: Final = 80_000
 """A piece of the rows has about so many: four megabytes, as a piece of other files."""
-
-RARE: Final = 0.1
-"""If a smaller share of the entries has a scope, that is logged: one entry must not hide that the others lack it."""
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """The release that a generation holds.
-
-    Attributes:
-        feed: the feed's name.
-        serial: the release's serial.
-        digest: the digest of its rows, as the authority signed it.
-        rows: the number of its rows.
-        published_at: when the authority published it, UTC.
-        signers: ids of the keys that signed the feed's role.
-        era: the feed's era at that time.
-    """
-
-    feed: str
-    serial: int
-    digest: str
-    rows: int
-    published_at: datetime
-    signers: tuple[str, ...] = ()
-    era: int = FIRST_ERA
-
-    @property
-    def release(self) -> ReleaseId:
-        """Its era and serial."""
-        return ReleaseId(self.era, self.serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +261,7 @@ def _write_documents(
     sync_directory(directory)
 
 
-class Generation:
+class Generation(ReleaseAnswers):
     """A release on disk, mapped into memory and shared by every process that opens it.
 
     Attributes:
@@ -313,7 +281,7 @@ class Generation:
         """For `open`, which says what it may raise."""
         self.directory = directory
         self.name: str = directory.name
-        self.about = about
+        self.about: About = about
         self.files: dict[str, dict[str, Any]] = document["files"]
         self.folded_from: str | None = document.get("folded_from")
         self.is_of_earlier_format: bool = document["format"] < _FORMAT
@@ -374,6 +342,10 @@ class Generation:
         except (AttributeError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
 
+    def damaged(self) -> Malformed:
+        """The error to raise where it turns out to be damaged."""
+        return Malformed(f"the generation in {self.directory} is damaged: run a sync, which repairs it")
+
     # The list
 
     @cached_property
@@ -426,35 +398,6 @@ class Generation:
             if self._stored is not None:
                 return self._stored.texts
             return {name: dict(count_by(getattr(self.rows, name))) for name in TEXT_COLUMNS}
-
-    @cached_property
-    def categories(self) -> tuple[str, ...]:
-        """Every category of an entry, in the order of `Texts.values`."""
-        return tuple(sorted(self.texts["category"], key=str.encode))
-
-    @cached_property
-    def scope_entries(self) -> dict[str, int]:
-        """How many entries have each scope, in force or not, by name."""
-        found: dict[str, int] = {}
-        for value, count in self.texts["scope"].items():
-            for part in value.split("+"):
-                found[part] = found.get(part, 0) + count
-        return dict(sorted(found.items()))
-
-    @cached_property
-    def scopes(self) -> frozenset[str]:
-        """Every scope that an entry has, in force or not."""
-        return frozenset(self.scope_entries)
-
-    def lists_scope(self, scope: Scope | None) -> bool | None:
-        """Whether an entry has a scope; None without a scope, and on an empty list."""
-        return None if scope is None or not self.scopes else scope in self.scopes
-
-    def is_scope_rare(self, scope: Scope | None) -> bool:
-        """Whether so few entries have a scope that the feed may be the wrong one for it."""
-        if scope is None or scope not in self.scopes:
-            return False
-        return self.scope_entries[scope] < RARE * self.about.rows
 
     def signed(self, name: str) -> bytes | None:
         """A file of signed metadata that proves that the release is the authority's; None if it was not kept."""
@@ -579,39 +522,6 @@ class Generation:
                 return are_leaves_right(self._stored.base_tree, base, number)
         except Malformed:
             return False
-
-    @contextlib.contextmanager
-    def _damage(self) -> Iterator[None]:
-        """Turn what a flipped bit in a mapped file may lead to into `Malformed`."""
-        try:
-            yield
-        except DAMAGE as error:
-            raise Malformed(f"the generation in {self.directory} is damaged: run a sync, which repairs it") from error
-
-    # One number
-
-    def blocks(self, number: int, now_ms: int) -> bool:
-        """Whether the number's rows block it at a moment, in milliseconds since 1970 UTC; for any scope.
-
-        A row that begins no later than its release was published has begun, whatever the clock says.
-
-        Raises:
-            Malformed: the rows are damaged.
-        """
-        begun_ms = max(now_ms, self._published_ms)
-        with self._damage():
-            return any(part.blocks(number, begun_ms, now_ms) for part in self._covering)
-
-    def covering(self, number: int) -> list[Entry]:
-        """Every entry that covers the number, in force or not, by entry id.
-
-        Raises:
-            Malformed: the rows are damaged.
-        """
-        feed = self.about.feed
-        with self._damage():
-            found = [entry_at(part.rows, row, feed=feed) for part in self._covering for row in part.positions(number)]
-            return sorted(found, key=lambda entry: entry.entry)
 
 
 def release_in(directory: Path) -> ReleaseId:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,9 @@ from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.spans import places_of
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.cache.classify import Classified
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
@@ -73,6 +76,23 @@ def write_answers(directory: Path, rows: Rows, *, published_ms: int, from_ms: in
     segments = _segment_table(found.segment_first, found.segment_kinds)
     write_table(segments, directory / _SEGMENTS, is_flushed=False)
     write_table(_kind_table(found.table, from_ms), directory / _KINDS, is_flushed=False)
+
+
+def answers_of(found: "Classified", table: tuple[Int64s, Homes] | None, *, published_ms: int) -> "NumberLookup":
+    """The answers of a list whose numbers are classified, with their table; nothing is written.
+
+    Args:
+        found: the numbers, classified from the publication on.
+        table: what has each number's kind, mapped or in memory; None to look all up in the rows.
+        published_ms: when the release was published, in milliseconds since 1970 UTC.
+    """
+    cells = _Cells(np.zeros(2, np.int64), _IN_ROWS) if table is None else _Cells(*table)
+    tables = {
+        CELLS: cells.to_table(),
+        _SEGMENTS: _segment_table(found.segment_first, found.segment_kinds),
+        _KINDS: _kind_table(found.table, published_ms),
+    }
+    return NumberLookup(tables, published_ms=published_ms)
 
 
 def _about(homes: Homes) -> dict[bytes, str]:

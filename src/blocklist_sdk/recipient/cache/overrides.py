@@ -190,7 +190,7 @@ class Overrides:
             Malformed: the file is damaged.
         """
         for ends in self._ranges(number, self._read, self._form):
-            for override in self._load("WHERE number = ? AND last = ?", *ends):
+            for override in self._on(*ends):
                 return override
         return None
 
@@ -309,6 +309,10 @@ class Overrides:
                 return overrides, after
             before = after
         raise Locked(f"the overrides in {self._database.path} change all the time: try again", path=self._database.path)
+
+    def _on(self, first: int, last: int) -> list[Override]:
+        """The decision on exactly a number or range, if there is one."""
+        return self._load("WHERE number = ? AND last = ?", first, last)
 
     def _load(self, clause: str, *arguments: int) -> list[Override]:
         query = f"SELECT {COLUMNS_OF_FILE} FROM overrides {clause}"  # noqa: S608 -- constants of this package

@@ -14,8 +14,8 @@ from blocklist_sdk.errors import InvalidInput, not_pickled
 from blocklist_sdk.numbers import Form, FormDecision
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.forms import resolve_form
-from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.kinds import LEVELS, REASONS
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.rules import RULES, RulesInForce
 from blocklist_sdk.recipient.verdicts import decide, deciding
 from blocklist_sdk.records import Scope
@@ -56,7 +56,7 @@ class Screening:
 
     def __init__(
         self,
-        generation: Generation,
+        generation: ReleaseAnswers,
         rules: RulesInForce,
         *,
         region: str | None,

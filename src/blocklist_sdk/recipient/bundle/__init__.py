@@ -1,0 +1,1 @@
+"""Bundles: one file with a verified release, the metadata that proves it, and protected numbers; opened read-only."""
