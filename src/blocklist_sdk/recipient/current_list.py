@@ -248,8 +248,6 @@ class OpenList(ABC):
         if not fast_path.start <= now < fast_path.stop:
             self.generation()
             fast_path, now = self.fast_path, times.clock()
-            if not fast_path.start <= now < fast_path.stop:
-                return None
         if known is None or known[0] is not fast_path:
             opened, rules = self.opened, self._rules
             if opened is None or rules is None:
