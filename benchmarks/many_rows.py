@@ -102,7 +102,10 @@ def main() -> None:
         folder = Path(name)
         print(f"making {arguments.rows:,} users and a list of {arguments.listed:,} …", file=sys.stderr)
         prepare(folder, rows=arguments.rows, listed=arguments.listed)
-        found = {way: fresh.measure(way, folder, module="many_rows") for way in ways}
+        found = {}
+        for way in ways:
+            found[way] = fresh.measure(way, folder, module="many_rows")
+            print(f"{WAYS[way]}: {found[way]['seconds']:.1f} s", file=sys.stderr)
     print(f"Generated rows; {', '.join(f'{name} {value}' for name, value in machine().items())}\n")
     print("| way | rows a second | seconds | processor seconds | start of the session |\n|---|---:|---:|---:|---:|")
     for way, each in found.items():
