@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
+.PHONY: demo sandbox test integration lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -31,6 +31,11 @@ sandbox: $(VENV)/.exchange.stamp
 
 test: $(VENV)/.dev.stamp
 	$(PYTEST) -n 3 --dist worksteal
+
+# With programs of others: gateways, readers in other languages, Spark. A test whose neighbour is not installed is skipped;
+# with BLOCKLIST_INTEGRATION_REQUIRED=1 it fails.
+integration: $(VENV)/.dev.stamp
+	$(PYTEST) integration
 
 # basedpyright asks the `python` on the PATH where packages are. The report on types is long, and shown if any is missing.
 BASEDPYRIGHT = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
@@ -86,11 +91,12 @@ docs: $(VENV)/.docs.stamp
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --group build pyproject.toml
 LIKE_DEV = --constraint requirements/dev.txt
-EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis
+EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis --extra serve
 lock:
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
 	$(LOCK) $(LIKE_DEV) -o requirements/run.txt
 	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
+	$(LOCK) $(LIKE_DEV) --extra serve -o requirements/serve.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group docs -o requirements/docs.txt
