@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test integration lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
+.PHONY: demo sandbox test integration lint differential chaos timing coverage test-httpx2 bench bench-changes bench-serving docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -82,6 +82,10 @@ bench: $(VENV)/.bench.stamp
 # --sizes 1 10 100, with 30 GB of disk.
 bench-changes: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks.changes --sizes 1 10 --peers --json benchmarks/results/changes.json
+
+# What a look-up server answers, beside Redis and SQLite; needs Debian's redis-server, redis-tools and wrk.
+bench-serving: $(VENV)/.bench.stamp
+	$(BIN)/python -m benchmarks.serving --json benchmarks/results/serving.json
 
 docs: $(VENV)/.docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -197,6 +197,20 @@ def test_a_stale_list_is_not_ready_where_that_is_asked(tmp_path: Path, log: Path
         assert httpx.get(f"{lenient.url}/v1/verdicts/{BLOCKED}").json()["stale"] is True
 
 
+def test_a_bundle_is_served_and_not_synced(published: MixedList, log: Path) -> None:
+    bundle = log.with_name("list.bundle")
+    published.recipient().bundle(bundle)
+    settings = {name: published.settings()[name] for name in ("BLOCKLIST_ROOT", "BLOCKLIST_REGION")}
+    with serving(settings, log, "--bundle", str(bundle)) as service, httpx.Client(base_url=service.url) as client:
+        assert client.get("/readyz").json()["serial"] == 1
+        assert asks(client)
+        assert client.post("/v1/verdicts", json={"numbers": [FREE]}).json()["verdicts"][0]["blocked"] is False
+        assert service.stop() == 0
+    watching = serving(settings, log, "--bundle", str(bundle), "--watch")
+    with pytest.raises(RuntimeError, match="a bundle cannot be synced"), watching:
+        pass
+
+
 @pytest.fixture
 def two(published: MixedList, log: Path) -> Iterator[Service]:
     with serving(published.settings(), log, "--workers", "2") as service:

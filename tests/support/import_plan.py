@@ -120,9 +120,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exchange_server/exchange",
     }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
-    | {"recipient/arguments", "recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening"}
-    | {"recipient/sync", "lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release"}
-    | {"sandbox", "settings"},
+    | {
+        "recipient/arguments",
+        "recipient/changes",
+        "recipient/guard",
+        "recipient/metrics",
+        "recipient/screening",
+        "recipient/sync",
+    }
+    | {"lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 

@@ -90,6 +90,7 @@ EXAMPLES: Final = {
         "blocklist serve",
         "blocklist serve --watch --every 15m --workers 2",
         "blocklist serve --uds /run/blocklist/lookups.sock --redis-port 6044",
+        "blocklist serve --bundle id-messaging.bundle --root root.json --region ID",
     ),
     "export": ("blocklist export --format csv > list.csv",),
     "bundle": (

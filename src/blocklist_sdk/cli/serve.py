@@ -73,8 +73,8 @@ def serve(
     """Answer questions about numbers over HTTP until Ctrl-C or SIGTERM, then exit with 0.
 
     The addresses go to standard output, one a line. GET /v1/verdicts/NUMBER answers what `blocklist check --json`
-    writes, from the list on this disk; releases that any process syncs are used within a second. With --bundle it
-    answers from that file, which never changes. /readyz says whether there is a list; /openapi.json describes the rest.
+    writes, from the list on this disk; releases that any process syncs are used within a second. /readyz says whether
+    there is a list; /openapi.json describes the rest.
 
     Whoever reaches the service may ask. So any address but loopback needs --token-file, or --client-ca with
     --tls-cert and --tls-key. Over the Unix socket its owner and group ask without a token.
@@ -119,11 +119,9 @@ def serve(
 
 def opened_list(settings: Settings, *, watch: bool, require_fresh: bool) -> "Blocklist":
     """The list that is served: the one place where it is opened."""
-    if not watch:
-        return settings.open_to_ask(requires_fresh=require_fresh)
-    if settings.complete().bundle is not None:
-        raise InvalidInput("--watch syncs, and a bundle is never synced: leave --watch or the bundle out")
-    return settings.open(online=True, requires_fresh=require_fresh)
+    if watch and settings.complete().bundle is not None:
+        raise InvalidInput("--watch syncs a list, and a bundle cannot be synced: leave one of them out")
+    return settings.open_to_ask(online=watch, requires_fresh=require_fresh)
 
 
 def _show(addresses: Sequence[str]) -> None:

@@ -66,11 +66,12 @@ class Settings(values.Settings):
         given: ListArguments = {"when_stale": "raise"} if requires_fresh else {}
         return Blocklist.open(**open_arguments(settings, given, online=online, writes=online or writes))
 
-    def open_to_ask(self, *, requires_fresh: bool = False) -> "Blocklist":
+    def open_to_ask(self, *, online: bool = False, requires_fresh: bool = False) -> "Blocklist":
         """Open the bundle if there is one, else the list in the cache; settings that are missing come from the file.
 
         Args:
-            requires_fresh: whether questions past the list's signed expiry raise `Stale`.
+            online: as for `open`.
+            requires_fresh: the same.
 
         Raises:
             InvalidInput: a required setting is missing, one cannot be used, or a flag is about a cache and there is a
@@ -82,7 +83,7 @@ class Settings(values.Settings):
 
         settings = self.complete()
         if settings.bundle is None:
-            return self.open(requires_fresh=requires_fresh)
+            return self.open(online=online, requires_fresh=requires_fresh)
         useless = [flag(name) for name in ("url", "cache_dir", "state_dir") if self.places.get(name) == flag(name)]
         if useless:
             raise InvalidInput(

@@ -23,10 +23,9 @@ def readiness(status: Status, *, require_fresh: bool) -> Problem | None:
         behind = f"this machine's clock is at least {status.clock_behind_s} s behind: set it"
         return Problem("stale", behind, more=members)
     if require_fresh and status.stale:
-        detail = (
-            f"the list of feed {status.feed!r} is past its signed expiry ({moment(status.expires) or 'unknown'}): sync "
-            "it; if that does not help, the publisher is late, or this machine's clock is ahead"
-        )
+        mend = "sync it" if status.bundle is None else "sync, and make the bundle anew"
+        expired = f"the list of feed {status.feed!r} is past its signed expiry ({moment(status.expires) or 'unknown'})"
+        detail = f"{expired}: {mend}; if that does not help, the publisher is late, or this machine's clock is ahead"
         return Problem("stale", detail, more=members)
     return None
 
