@@ -7,14 +7,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from blocklist_sdk import Blocklist
 from support.bundles import contents_of, doctored
 from support.clock import Clock
 from support.command_line import Ran, assert_fails, run
-from support.lookup_servers import serving
 from support.world import ADDED, FEED, LISTED, World, make_world
 
 BLOCKED = "+6281277777777"
@@ -189,13 +187,3 @@ def test_a_stale_one_says_so(world: World, tmp_path: Path, monkeypatch: pytest.M
     assert_fails(fresh, 5, "make the bundle anew")
     document = json.loads(run("check", ADDED, "--json", *asked(world, tmp_path / "old.bundle")).out)
     assert (document["stale"], document["serial"]) == (True, status["serial"])
-
-
-def test_a_service_answers_from_it(world: World, own: Path, tmp_path: Path) -> None:
-    env = {"BLOCKLIST_BUNDLE": str(own), "BLOCKLIST_ROOT": str(world.publisher.root), "BLOCKLIST_REGION": "ID"}
-    with serving(env, tmp_path / "log", "--bundle-overrides", "count", "--redis-port", "0") as service:
-        for number, reason in ((LISTED, "listed"), (ADDED, "not-listed"), ("0812-7777-7777", "override-block")):
-            assert httpx.get(f"{service.url}/v1/verdicts/{number}").json()["reason"] == reason
-        assert httpx.get(f"{service.url}/readyz").status_code == 200
-        assert service.stop() == 0
-    assert_fails(run("serve", "--watch", env=env), 2, "a bundle cannot be synced")
