@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import check_e164, decide_form, normalize, normalize_column
+from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.form_sample import SAMPLE_ROWS, FormSample
 from blocklist_sdk.numbers.forms import FormDecision, other_reading
 
@@ -239,3 +240,22 @@ def test_of_each_part_of_a_long_column_the_same_share_decides() -> None:
     assert SAMPLE_ROWS / 2 * 0.9 < len(found[0]) <= SAMPLE_ROWS
     share = sum(text in INTERNATIONAL for text in found[0]) / len(found[0])
     assert share == pytest.approx(1 / 91, rel=0.1)
+
+
+@pytest.mark.parametrize("region", ["ID", "US", "IT", "RU", "SG"])
+def test_a_text_that_begins_with_a_plus_is_one_number_or_none_in_every_form(region: str) -> None:
+    """So the column need not read it to decide."""
+    chance, texts = random.Random(18), []
+    for _ in range(3_000):
+        text = "+" + chance.choice(["", "0", "00", "62", "620", "1", "(0)", "39", "8", "+62", " 62"])
+        text += "".join(chance.choice("0123456789") for _ in range(chance.randrange(3, 14)))
+        if chance.random() < 0.3:
+            at = chance.randrange(1, len(text))
+            text = text[:at] + chance.choice([" ", "-", "(", ")", ".", "/", "+", "x"]) + text[at:]
+        texts.append(text)
+    column = pa.array(texts)
+    with_plus = read_column(column, region=None, strict=True, form="national")
+    assert read_column(column, region=region, strict=True, form="national").equals(with_plus)
+    assert read_column(column, region=None, strict=True, form="international").equals(with_plus)
+    decision = decide_form(column, region=region)
+    assert (decision.texts, decision.ambiguous) == (0, 0)

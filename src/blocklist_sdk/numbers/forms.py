@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import reference
@@ -144,8 +145,10 @@ def decide_form(
     def read(region: str | None, form: Form) -> Any:
         return np.asarray(read_column(rows, region=region, strict=True, form=form).fill_null(0))
 
+    # Texts with a plus say nothing, and need not be read in both forms.
+    if pa.types.is_large_string(rows.type):
+        rows = rows.filter(pc.invert(pc.starts_with(rows, "+")))
     if _may_have_plus(rows):
-        # Texts with a plus say nothing, and need not be read in both forms.
         rows = rows.filter(pa.array(read(None, "national") == 0))
     national, international = read(place, "national"), read(None, "international")
     is_asked = (national != 0) | (international != 0)
