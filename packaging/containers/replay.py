@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Replay `Containerfile` and `compose.yaml` in Debian chroots, on a machine where no container engine runs.
 
-    sudo ./replay.py WORK_FOLDER
+    sudo ./replay.py WORK_FOLDER [--keep]
+
+With `--keep`, stages that an earlier run has finished are not built again.
 
 Every instruction of the Containerfile is carried out as it is written, stage by stage, each in a folder of its own that
 begins as a copy of its base; the base is what `debootstrap` makes. Then the services of the compose file run with what
@@ -27,7 +29,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +41,9 @@ TOP: Final = HERE.parents[1]
 SUITE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-pip,python3-venv,ca-certificates"
 """What an image of Python has beside Debian's smallest."""
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What engines give where the base gives none."""
 
 PATIENCE_S: Final = 120.0
 _PASSED: Final = re.compile(
@@ -57,7 +62,7 @@ class Image:
     """What a stage of the Containerfile makes."""
 
     root: Path
-    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin"})
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": PATH})
     user: str = "0:0"
     folder: str = "/"
     entrypoint: tuple[str, ...] = ()
@@ -92,13 +97,13 @@ def list_of(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
-def build(work: Path, base: Image, *, is_built: bool = False) -> dict[str, Image]:
+def build(work: Path, base: Image, *, kept: Collection[str] = ()) -> dict[str, Image]:
     """Carry out the Containerfile; the images by the names of their stages.
 
     Args:
         work: the folder that has the stages.
         base: what takes the place of the base.
-        is_built: only read what the images are: their folders are there.
+        kept: stages whose folders are there: only what they are is read.
     """
     images: dict[str, Image] = {}
     current, name = base, ""
@@ -106,13 +111,14 @@ def build(work: Path, base: Image, *, is_built: bool = False) -> dict[str, Image
         match instruction:
             case "ARG" | "STOPSIGNAL":
                 continue
-            case "COPY" | "RUN" if is_built:
+            case "COPY" | "RUN" if name in kept:
                 continue
             case "FROM":
+                mark_finished(images.get(name))
                 source, _, name = rest.partition(" AS ")
                 start = images.get(source, base)
                 current = replace(start, root=work / "stages" / name)
-                if not is_built:
+                if name not in kept:
                     say(f"FROM {source} AS {name}")
                     begin(start.root, current.root)
             case "ENV":
@@ -120,7 +126,7 @@ def build(work: Path, base: Image, *, is_built: bool = False) -> dict[str, Image
                 current = replace(current, environment={**current.environment, variable: value})
             case "WORKDIR":
                 current = replace(current, folder=rest)
-                if not is_built:
+                if name not in kept:
                     _inside(current.root, rest).mkdir(parents=True, exist_ok=True)
             case "USER":
                 current = replace(current, user=rest)
@@ -138,11 +144,24 @@ def build(work: Path, base: Image, *, is_built: bool = False) -> dict[str, Image
             case _:
                 raise SystemExit(f"replay.py does not know the instruction {instruction}")
         images[name] = current
+    mark_finished(images.get(name))
     return images
+
+
+def mark_finished(image: Image | None) -> None:
+    """Note that a stage is whole."""
+    if image is not None:
+        image.root.with_suffix(".done").touch()
+
+
+def finished(work: Path) -> list[str]:
+    """The stages that are whole."""
+    return [path.stem for path in (work / "stages").glob("*.done")]
 
 
 def begin(start: Path, root: Path) -> None:
     """Begin a stage with a copy of another one."""
+    root.with_suffix(".done").unlink(missing_ok=True)
     if root.exists():
         shutil.rmtree(root)
     root.parent.mkdir(exist_ok=True)
@@ -437,14 +456,14 @@ def up(work: Path, images: Mapping[str, Image]) -> None:
 # What is looked at
 
 
-def expect(outcome: bool, what: str) -> None:
+def expect(outcome: bool, what: str, found: object = "") -> None:
     """Say that something is as it must be.
 
     Raises:
         SystemExit: it is not.
     """
     if not outcome:
-        raise SystemExit(f"FAILED: {what}")
+        raise SystemExit(f"FAILED: {what}: {found}")
     print(f"   ok: {what}", flush=True)
 
 
@@ -459,19 +478,15 @@ def check(services: Mapping[str, Service], volumes: Path) -> None:
         )
         seen = service.output("sh", "-c", script).split("\n")
         wanted = ["10001", "2", "writes-tmp", "no-compiler", "ModuleNotFoundError: No module named 'pip'"]
-        expect(
-            seen[:5] == wanted, f"{name} has no rights, no compiler, no pip, and a root that it cannot write: {seen}"
-        )
+        expect(seen[:5] == wanted, f"{name} has no rights, no compiler and no pip, and cannot write its root", seen)
         expect(seen[5].split()[1] == "0" * 16, f"{name} has no capabilities")
     listed = services["recipient"].output("blocklist", "export", "--format", "csv").splitlines()[1:]
     numbers = [line.split(",")[0] for line in listed]
     expect(len(numbers) > 0, f"the recipient has {len(numbers)} generated entries of the exchange")
     database = services["database"]
     assert isinstance(database, Database)
-    tables = database.ask("blocklist", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
-    table = next(each for each in sorted(tables) if "numbers" in each or "blocked" in each or "items" in each)
-    held = int(database.ask("blocklist", f"SELECT count(*) FROM {table}"))
-    expect(held == len(set(numbers)), f"PostgreSQL has {held} of them in the table {table}")
+    held = int(database.ask("blocklist", "SELECT count(*) FROM blocklist"))
+    expect(held == len(set(numbers)), f"PostgreSQL has {held} of them in the table blocklist")
     token = (volumes / "settings" / "lookup-token").read_text().strip()
     for number, blocked in ((numbers[0], True), ("6281299999999", False)):
         request = urllib.request.Request(f"http://127.0.0.1:8044/v1/verdicts/%2B{number}")
@@ -503,12 +518,12 @@ def main() -> None:
     work = Path(sys.argv[1]).resolve()
     work.mkdir(parents=True, exist_ok=True)
     if "--inside" not in sys.argv:
-        build(work, made_base(work))
+        build(work, made_base(work), kept=finished(work) if "--keep" in sys.argv else ())
         # A network with nothing but loopback; and whatever is left running ends with this process.
         words = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         raise SystemExit(subprocess.call([*words, sys.executable, __file__, str(work), "--inside"]))
     run("ip", "link", "set", "lo", "up")
-    up(work, build(work, Image(work / "base"), is_built=True))
+    up(work, build(work, Image(work / "base"), kept=finished(work)))
     say("all is as it must be")
 
 
