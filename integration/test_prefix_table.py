@@ -79,7 +79,17 @@ def port(blocklist: Blocklist, module_folder: Path) -> Iterator[int]:
     listen = free_port(socket.SOCK_DGRAM)
     control = f"listen=udp:127.0.0.1:{listen}\nchildren=1\nlog_stderror=yes\n"
     (module_folder / "kamailio.cfg").write_text(control + SETTINGS + route + ASKING)
-    command: list[str | Path] = [server, "-f", module_folder / "kamailio.cfg", "-DD", "-E", "-Y", module_folder, "-m", "64"]
+    command: list[str | Path] = [
+        server,
+        "-f",
+        module_folder / "kamailio.cfg",
+        "-DD",
+        "-E",
+        "-Y",
+        module_folder,
+        "-m",
+        "64",
+    ]
     with running(command, folder=module_folder, name="kamailio", ready=lambda: answers(listen)):
         yield listen
 

@@ -7,10 +7,11 @@ form of the column, the moment. Each worker process opens and verifies the bundl
 are asked in the same way; nothing here uses a `SparkContext`.
 """
 
+import atexit
+import contextlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import Form, FormDecision, decide_form
 from blocklist_sdk.numbers.form_sample import FormSample
-from blocklist_sdk.places import absolute
+from blocklist_sdk.places import absolute, temporary_directory
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, sha256_of, start_job
 from blocklist_sdk.recipient.screening.partitions import ANSWERS, PREFIX, RELEASE, joined, place_of, sampled, screened
@@ -236,8 +237,11 @@ def _check_type(field: Any) -> None:
         )
 
 
-_shipping: dict[str, "tempfile.TemporaryDirectory[str]"] = {}
+_shipping: dict[str, Path] = {}
 """What was shipped, by hash, under the names that Spark knows; Spark may read it as long as this process runs."""
+
+_shipped_files = contextlib.ExitStack()
+atexit.register(_shipped_files.close)
 
 
 def _ship(session: Any, path: Path, sha256: str) -> str:
@@ -248,8 +252,7 @@ def _ship(session: Any, path: Path, sha256: str) -> str:
     """
     name = f"blocklist-{sha256[:_SHIPPED_DIGITS]}.bundle"
     if sha256 not in _shipping:
-        folder = tempfile.TemporaryDirectory(prefix="blocklist-")
-        copy = Path(folder.name, name)
+        copy = _shipped_files.enter_context(temporary_directory(prefix="blocklist-")) / name
         with storage(copy):
             try:
                 os.link(path, copy)
@@ -257,8 +260,8 @@ def _ship(session: Any, path: Path, sha256: str) -> str:
                 shutil.copyfile(path, copy)
         if sha256_of(copy) != sha256:
             raise InvalidInput(f"{path} was replaced while the job was started: start it again", argument="bundle")
-        _shipping[sha256] = folder
-    session.addArtifacts(str(Path(_shipping[sha256].name, name)), file=True)
+        _shipping[sha256] = copy
+    session.addArtifacts(str(_shipping[sha256]), file=True)
     return name
 
 

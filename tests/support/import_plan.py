@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "recipient/internals",
         "release",
     },
-    "recipient/exports": _GROUND | {"numbers", "recipient", "recipient/rules", "release"},
+    "recipient/exports": _GROUND | {"numbers", "recipient", "recipient/arguments", "recipient/rules", "release"},
     "recipient": _GROUND
     | _WING
     | {"numbers", "recipient/arguments", "recipient/bundle", "recipient/internals", "recipient/sync", "release"}
@@ -137,7 +137,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     }
     | {"lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release", "sandbox", "settings"},
     # A command of its own, for people who write a reader in another language
-    "conformance": {"cli", "errors", "numbers", "recipient", "recipient/sync", "release", "testing"},
+    "conformance": {"cli", "errors", "numbers", "places", "recipient", "recipient/sync", "release", "testing"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 

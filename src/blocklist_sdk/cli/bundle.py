@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.places import resolved
+from blocklist_sdk.places import resolved, temporary_directory
 from blocklist_sdk.records import BundleResult
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
@@ -48,8 +47,8 @@ def bundle(
         )
     with settings.open(writes=True) as blocklist:
         if is_stdout:
-            with tempfile.TemporaryDirectory(prefix="blocklist-") as folder, storage(Path(folder)):
-                made = blocklist.bundle(Path(folder, "bundle"), overrides=with_overrides)
+            with temporary_directory(prefix="blocklist-") as folder, storage(folder):
+                made = blocklist.bundle(folder / "bundle", overrides=with_overrides)
                 with Path(made.path).open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             made = replace(made, path="-")

@@ -1,6 +1,5 @@
 """The kit: every case from its first step to its last, with a cache of its own."""
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ from blocklist_sdk.conformance.results import CaseResult, KitResult
 from blocklist_sdk.conformance.server import CaseServer, serving
 from blocklist_sdk.conformance.talk import Reader, ReaderFailed
 from blocklist_sdk.conformance.vectors import Case, cases, folder
+from blocklist_sdk.places import temporary_directory
 
 
 def selected(only: Sequence[str] = ()) -> tuple[Case, ...]:
@@ -47,10 +47,10 @@ def run_kit(reader: Reader, *, only: Sequence[str] = (), strict: bool = False, j
     """
     with (
         serving() as server,
-        tempfile.TemporaryDirectory(prefix="blocklist-conformance-") as caches,
+        temporary_directory(prefix="blocklist-conformance-") as caches,
         ThreadPoolExecutor(max_workers=jobs) as pool,
     ):
-        results = pool.map(lambda case: _run(case, reader, server, Path(caches) / case.name), selected(only))
+        results = pool.map(lambda case: _run(case, reader, server, caches / case.name), selected(only))
         return KitResult(tuple(results), strict)
 
 

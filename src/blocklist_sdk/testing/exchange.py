@@ -26,7 +26,7 @@ from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.in_memory import answered, answering
 from blocklist_sdk.net.oauth import TOKEN_PATH, ClientCredentials
-from blocklist_sdk.places import temporary_directory
+from blocklist_sdk.places import resolved, temporary_directory
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.testing.clock import Clock, fake_clock, machine_clock
 
@@ -382,7 +382,7 @@ def fake_exchange(*, two_person: bool = True, **settings: Any) -> Iterator[FakeE
             **{"url": url, "two_person": two_person, **_NO_FLOORS, **settings},
         )
         fake = FakeExchange(
-            directory.resolve(),
+            resolved(directory),
             url=url,
             exchange=stack.enter_context(opened),
             secrets=dict(secrets),

@@ -20,7 +20,7 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.in_memory import answered, answering
-from blocklist_sdk.places import temporary_directory
+from blocklist_sdk.places import resolved, temporary_directory
 from blocklist_sdk.publisher.folder import Timing
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.publisher import Publisher
@@ -460,7 +460,7 @@ def fake_repository(
     with temporary_directory(prefix="blocklist-fake-") as directory, fake_clock():
         parts = (scope,) if isinstance(scope, str) else tuple(scope)
         repository = FakeRepository(
-            directory.resolve(), host=host, feed=feed, region=region, scope=("+".join(sorted(parts)),)
+            resolved(directory), host=host, feed=feed, region=region, scope=("+".join(sorted(parts)),)
         )
         with answering(host, repository):
             try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.places import absolute
 from blocklist_sdk.recipient.bundle import contents, evidence
 from blocklist_sdk.recipient.bundle.container import SUMS, Member, check_sums, members_of
 from blocklist_sdk.recipient.bundle.own_decisions import OwnDecisions
@@ -44,7 +45,7 @@ class BundleFile:
             InvalidInput: it cannot be read, or was made by a newer version of this library.
             Untrusted: it is not a bundle.
         """
-        self.path: Path = path.absolute()
+        self.path: Path = absolute(path)
         self.data: memoryview = _mapped(self.path)
         self.members: tuple[Member, ...] = members_of(self.data)
         self._by_name: dict[str, Member] = {each.name: each for each in self.members}

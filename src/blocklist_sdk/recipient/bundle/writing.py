@@ -13,6 +13,7 @@ import numpy as np
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_unlinked, replaced, storage, sync_directory
 from blocklist_sdk.errors import InvalidInput, Untrusted
+from blocklist_sdk.places import absolute
 from blocklist_sdk.recipient.bundle import contents
 from blocklist_sdk.recipient.bundle.container import ArchiveWriter, Member
 from blocklist_sdk.recipient.bundle.evidence import Documents, chain_of_roots, read_evidence
@@ -48,7 +49,7 @@ def write_bundle(internals: Internals, path: Path, *, overrides: bool) -> Bundle
         # As whoever opens it will, so that nothing else ever gets the name.
         proved = prove(open_file(temporary), pinned=internals.root)
     with storage(path):
-        sync_directory(path.absolute().parent)
+        sync_directory(absolute(path).parent)
     about = proved.release.about
     return BundleResult(
         path=str(path),
