@@ -217,6 +217,24 @@ def two(published: MixedList, log: Path) -> Iterator[Service]:
         yield service
 
 
+def sockets_of(process: int) -> int:
+    folder = Path(f"/proc/{process}/fd")
+    return sum(os.readlink(file).startswith("socket:") for file in folder.iterdir())
+
+
+def test_connections_that_come_at_once_are_shared(two: Service) -> None:
+    before = [sockets_of(worker) for worker in two.workers]
+    held = [two.connect() for _ in range(20)]
+    for connection in held:
+        connection.sendall(GET)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+    more = [sockets_of(worker) - count for worker, count in zip(two.workers, before, strict=True)]
+    assert sum(more) == 20
+    assert min(more) >= 5
+    for connection in held:
+        connection.close()
+
+
 def test_the_death_of_a_worker_ends_the_service_and_is_said(two: Service) -> None:
     first, second = two.workers
     os.kill(second, signal.SIGKILL)

@@ -13,6 +13,9 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _HANDSHAKE_S: Final = 10.0
 
+_WAIT_S: Final = 0.002
+"""How long a worker that has more connections than another one leaves a new one to that, seconds."""
+
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_FILES_PAUSE_S: Final = 0.2
 
@@ -46,6 +49,7 @@ def accepting(
     tls: ssl.SSLContext | None,
     *,
     makes_room: Callable[[], bool] = lambda: True,
+    is_ahead: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """Take connections from a socket that other processes listen on as well.
 
@@ -57,15 +61,23 @@ def accepting(
         new_connection: makes the protocol of a connection.
         tls: for TLS; None for plain text.
         makes_room: called for each; returns whether it is taken, or else hung up on.
+        is_ahead: returns whether this worker has more connections than another one, which may then take it first.
     """
     tasks: set[asyncio.Task[None]] = set()
-    is_open = True
+    is_open, has_waited = True, False
 
     def listen() -> None:
         if is_open:
             loop.add_reader(listener, accept)
 
     def accept() -> None:
+        nonlocal has_waited
+        if not has_waited and is_ahead():
+            has_waited = True
+            loop.remove_reader(listener)
+            loop.call_later(_WAIT_S, listen)
+            return
+        has_waited = False
         try:
             taken, _ = listener.accept()
         except BlockingIOError:

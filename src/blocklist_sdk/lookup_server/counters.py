@@ -103,6 +103,11 @@ class Counters:
         """The counters of one door in one worker."""
         return DoorCounters(self._row(worker), door)
 
+    def is_ahead(self, worker: int, door: Door) -> bool:
+        """Whether a worker has more connections at a door than another one."""
+        place = _OPEN + _DOOR[door]
+        return any(self._cells[worker * _WIDTH + place] > self._cells[i * _WIDTH + place] for i in range(self.workers))
+
     def note_sync(self, outcome: SyncOutcome) -> None:
         """Count a sync of the parent process."""
         row = self._row(self.workers)

@@ -90,17 +90,22 @@ def _open_doors(
     doors: list[OpenDoor] = [http]
     for listener in parts.listeners:
         counters = parts.counters.of(parts.number, listener.door)
+        is_ahead = functools.partial(parts.counters.is_ahead, parts.number, listener.door)
         if listener.door == "http":
             new = functools.partial(HttpConnection, http, counters, is_trusted=False)
-            stack.enter_context(accepting(loop, listener.socket, new, parts.tls, makes_room=http.make_room))
+            stack.enter_context(
+                accepting(loop, listener.socket, new, parts.tls, makes_room=http.make_room, is_ahead=is_ahead)
+            )
         elif listener.door == "unix":
             new = functools.partial(HttpConnection, http, counters, is_trusted=True)
-            stack.enter_context(accepting(loop, listener.socket, new, None, makes_room=http.make_room))
+            stack.enter_context(
+                accepting(loop, listener.socket, new, None, makes_room=http.make_room, is_ahead=is_ahead)
+            )
         else:
             port = listener.socket.getsockname()[1]
             redis = RedisConnections(answers, counters, token=settings.token, port=port, limit=parts.limit)
             doors.append(redis)
-            stack.enter_context(accepting(loop, listener.socket, redis.new_connection, parts.tls))
+            stack.enter_context(accepting(loop, listener.socket, redis.new_connection, parts.tls, is_ahead=is_ahead))
     return doors
 
 
