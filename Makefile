@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes: what one of them has compiled is kept for the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo sandbox test integration integration-spark lint differential chaos timing coverage test-httpx2 bench bench-changes docs lock clean
+.PHONY: demo sandbox test integration integration-spark lint differential chaos timing coverage test-httpx2 bench bench-changes bench-serving docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -88,6 +88,10 @@ bench: $(VENV)/.bench.stamp
 bench-changes: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks.changes --sizes 1 10 --peers --json benchmarks/results/changes.json
 
+# What a look-up server answers, beside Redis and SQLite; needs Debian's redis-server, redis-tools and wrk.
+bench-serving: $(VENV)/.bench.stamp
+	$(BIN)/python -m benchmarks.serving --json benchmarks/results/serving.json
+
 docs: $(VENV)/.docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
@@ -96,11 +100,12 @@ docs: $(VENV)/.docs.stamp
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --group build pyproject.toml
 LIKE_DEV = --constraint requirements/dev.txt
-EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis
+EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis --extra serve
 lock:
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
 	$(LOCK) $(LIKE_DEV) -o requirements/run.txt
 	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
+	$(LOCK) $(LIKE_DEV) --extra serve -o requirements/serve.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group docs -o requirements/docs.txt

@@ -104,8 +104,8 @@ class Neighbour:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to it, and to it alone."""
-        self._process.send_signal(number)
+        """Send a signal to it and to the processes that it started."""
+        os.killpg(self.pid, number)
 
     def stop(self) -> int:
         """End it and the processes that it started. It returns the exit code.

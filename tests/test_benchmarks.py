@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from benchmarks import bundles
 from benchmarks.change_rows import Figures, rows_of, table
 
 EXPECTED = (
@@ -158,3 +159,9 @@ def test_bars_are_for_long_lists_and_a_failure_meets_none() -> None:
     assert "failed: no such thing" in table(rows_of(figures))
     figures.add(100_000_000, "now", {"delta_s": [0.29] * 4})
     assert {(row.name, row.rows): row.met for row in rows_of(figures)}["delta_s", 100_000_000]
+
+
+def test_bundles_are_measured() -> None:
+    found = bundles.measure(2000, repeats=1)
+    assert [result.rows for result in found] == [2000] * len(found)
+    assert {"size of the file", "open it and ask once"} <= {result.what for result in found}

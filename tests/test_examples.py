@@ -14,6 +14,8 @@ import pytest
 
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox, screenshot
 from support import quick_secrets  # noqa: F401 -- accounts are made in no time
+from support.lookup_servers import serving
+from support.mixed_list import FREE, VOICE_ONLY, MixedList
 
 FOLDER: Final = Path(__file__).parents[1] / "examples"
 SERVICES: Final = ("keep_synced", "provisioning_daemon", "account_worker", "monthly_cron", "messaging_provider")
@@ -98,6 +100,18 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     assert (ran.stderr, ran.returncode) == ("", 0)
     assert ran.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shell_asks_a_service(tmp_path: Path) -> None:
+    published = MixedList(tmp_path)
+    published.recipient().sync()
+    path = tmp_path / "lookups.sock"
+    numbers = f"{VOICE_ONLY}\n{FREE}\n0812 3456 0042\nGoPay\n"
+    with serving(published.settings(), tmp_path / "log", "--uds", str(path), port=None):
+        command = ["sh", str(FOLDER / "ask_service.sh"), str(path)]
+        ran = subprocess.run(command, input=numbers, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    assert ran.stdout.splitlines() == [VOICE_ONLY, "0812 3456 0042"]
+    assert "no answer about one number: it is let through" in ran.stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)

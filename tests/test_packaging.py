@@ -45,6 +45,8 @@ RUNNING = {
         "StateDirectoryMode",
         "CacheDirectory",
         "CacheDirectoryMode",
+        "RuntimeDirectory",
+        "RuntimeDirectoryMode",
         "UMask",
     ),
 }

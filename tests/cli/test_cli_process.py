@@ -227,7 +227,7 @@ import sys
 from blocklist_sdk.cli import main, recipient
 def broken(*arguments, **options):
     raise KeyError("+6281234567890")
-recipient.Settings.open = broken
+recipient.Settings.open_to_ask = broken
 sys.argv[1:] = ["check", "+6281234567890"]
 main()
 """

@@ -256,6 +256,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "region": (("status",), "Narnia"),
     "form": (("status",), "upside-down"),
     "protected": (("status",), "missing.txt"),
+    "bundle": (("status",), "missing.bundle"),
+    "bundle_overrides": (("status",), "perhaps"),
     "ca": (("sync",), "missing.pem"),
     "client_cert": (("sync",), "missing.pem"),
     "client_key": (("sync",), "missing.pem"),
@@ -280,6 +282,8 @@ def test_an_error_about_a_setting_says_where_it_was_found(name: str, tmp_path: P
     if name.startswith("client"):
         right |= {key: value for key, value in account.items() if name not in ("client_key", "client_secret_file")}
         right |= {"client_id": "gopay"}
+    if name == "bundle_overrides":
+        right |= {"bundle": "list.bundle"}
     right.pop(name, None)
     (tmp_path / "blocklist.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in right.items()))
     config = ("--config", str(tmp_path / "blocklist.toml"))

@@ -163,6 +163,10 @@ def test_five_places_agree_on_the_entry_that_decides(
             for answer, kind in zip(expected, by_kind(opened, now_ms, scope), strict=True):
                 assert kind in (answer, None)
                 by_kinds += kind is not None and answer[2] != "not-listed"
+            if now_ms >= opened.answers.from_ms:
+                level_of = opened.answers.level_finder(now_ms // DAY_MS, scope)
+                for number, answer in zip(NUMBERS, expected, strict=True):
+                    assert level_of(number) in (answer[0] or "", None)
             if scope is None:
                 blocks = [opened.blocks(number, now_ms) for number in NUMBERS]
                 assert blocks == [level == "block" for level, _, _ in expected]

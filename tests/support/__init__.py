@@ -29,6 +29,8 @@ Servers and networks
 - `abused_server`: an exchange in a process of its own, abused and measured while an honest account goes on.
 - `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
 - `web_servers`: a folder on a web server with TLS or without, and a proxy that answers with one status.
+- `redis_doors`, `mixed_list`: the look-up server's door for clients of Redis, and a list with every kind of answer.
+- `lookup_servers`: `blocklist serve` in a process of its own, and clients that say what no HTTP library would.
 - `proxy`: a proxy that cuts, delays and corrupts.
 - `earlier_caches`: caches as earlier versions wrote them.
 - `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs. `strict_broker`: a

@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/verdicts": {"records"},
     "recipient/sync_outcomes": {"errors", "records", "times"},
     "recipient/metrics": {"disk", "errors", "modes", "recipient/sync_outcomes", "records", "times"},
+    "recipient/verdict_documents": {"records", "times"},
     "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "times"},
     "recipient/guard": {"errors", "numbers", "records", "release", "texts"},
     "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},
@@ -64,7 +65,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     | _ASKED
     | {
         "numbers",
-        "recipient/arguments",
         "recipient/changes",
         "recipient/current_list",
         "recipient/internals",
@@ -95,8 +95,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange_server/http": _GROUND
     | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/exchange"}
     | {"exchange_server/store", "net", "numbers"},
-    "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http"},
+    "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http", "net"},
     # Above the wings
+    "lookup_server": _GROUND
+    | {"net", "recipient", "recipient/cache", "recipient/metrics", "recipient/sync_outcomes"}
+    | {"recipient/verdict_documents"},
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "doctor": _GROUND
     | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/arguments", "recipient/cache", "release"}
@@ -127,7 +130,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "recipient/screening",
         "recipient/sync",
     }
-    | {"recipient/sync_outcomes", "release", "sandbox", "settings"},
+    | {"lookup_server", "recipient/sync_outcomes", "recipient/verdict_documents", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 
@@ -142,7 +145,7 @@ BORDERS: dict[str, set[str]] = {
     "securesystemslib": {"publisher/", "fetch/key_kinds.py"},
     "filelock": {"locks.py"},
     "phonenumbers": {"numbers/", "demo/"},
-    "pydantic": {"release/index.py", "exchange/", "exchange_server/"},
+    "pydantic": {"release/index.py", "exchange/", "exchange_server/", "lookup_server/openapi.py"},
     "fastapi": {"exchange_server/app.py", "exchange_server/http/"},
     "starlette": {"exchange_server/app.py", "exchange_server/connections.py", "exchange_server/http/"},
     "sqlalchemy": {"exchange_server/"},
@@ -155,7 +158,8 @@ BORDERS: dict[str, set[str]] = {
     "pikepdf": {"exchange_server/evidence/media/pdf_reading.py", "exchange_server/evidence/media/pdf_rules.py"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
     "uvicorn": {"exchange_server/connections.py", "exchange_server/serving.py"},
-    "httptools": {"exchange_server/connections.py"},
+    "httptools": {"exchange_server/connections.py", "lookup_server/connection.py"},
+    "uvloop": {"lookup_server/worker.py"},
     "python_calamine": {"tables/sheets.py"},
     "redis": {"enforcement/sinks/redis.py"},
     "psycopg": {"enforcement/sinks/postgresql.py"},

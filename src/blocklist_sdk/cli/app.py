@@ -38,6 +38,7 @@ PANELS: Final = {
         "trust": "trust",
     },
     "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect", "bundle": "bundle"},
+    "Serve look-ups": {"serve": "serve"},
     "Enforce": {"enforce": "enforce", "receipts": "receipts", "statement": "statement"},
     "Exchange": {"report": "report", "case": "case", "appeal": "appeal", "exchange": "exchange"},
     "Publish": {"publish": "publish", "mirror": "mirror"},

@@ -86,6 +86,12 @@ EXAMPLES: Final = {
         "blocklist screen users.csv -o screened.csv --column phone",
         "blocklist screen users.parquet -o hits.parquet --only-hits",
     ),
+    "serve": (
+        "blocklist serve",
+        "blocklist serve --watch --every 15m --workers 2",
+        "blocklist serve --uds /run/blocklist/lookups.sock --redis-port 6044",
+        "blocklist serve --bundle id-messaging.bundle --root root.json --region ID",
+    ),
     "export": ("blocklist export --format csv > list.csv",),
     "bundle": (
         "blocklist bundle -o id-messaging.bundle",

@@ -70,7 +70,8 @@ MEANINGS: Final = {
     "Until midnight UTC, a run with nothing to do ends with it as well. What a daily cap left, and items set aside on "
     "earlier days, are only counted.",
     NOTHING_DONE: "`enforce`: nothing could be enforced. Every change failed, or the sink refused it.",
-    SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
+    SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback. `serve`: one of its processes has "
+    "ended by itself.",
     STORAGE: "The disk is full or may not be used, memory does not suffice for a release, or standard output is full "
     "or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",

@@ -108,7 +108,7 @@ def sync(
     with settings.open(online=True) as blocklist:
         metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file, settings.access())
         if watch:
-            sync_until_stopped(blocklist, every=every or "1h", line=_sync_line, as_json=as_json)
+            sync_until_stopped(blocklist, every=every or "1h", line=sync_line, as_json=as_json)
             return
         if dry_run:
             impact = blocklist.dry_run(wait_s=wait)
@@ -121,13 +121,13 @@ def sync(
         if as_json:
             write_json({"feed": blocklist.feed, **asdict(result)})
         else:
-            write_line(_sync_line(blocklist.feed, result))
+            write_line(sync_line(blocklist.feed, result))
         if accept is not None and int(accept.partition(":")[0].rpartition(".")[2]) != result.after:
             say(f"--accept {accept} was not used: the publisher offers release {_after(result)}, which is in force")
         if blocklist.upkeep().is_damaged:
             # Perhaps nobody syncs before tomorrow.
             say(f"{blocklist.feed}: a part of the list on this disk is damaged, so it is fetched again")
-            say(_sync_line(blocklist.feed, blocklist.sync(wait_s=wait)))
+            say(sync_line(blocklist.feed, blocklist.sync(wait_s=wait)))
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 
@@ -242,7 +242,8 @@ def _verdict_line(verdict: Verdict, scope: str | None, *, coloured: bool) -> str
     return f"{styled}  {displayable('  '.join(parts)).rstrip()}"
 
 
-def _sync_line(feed: str, result: SyncResult) -> str:
+def sync_line(feed: str, result: SyncResult) -> str:
+    """What a sync has changed, for people."""
     after = _after(result)
     if result.kind == "none":
         news = f"up to date at release {after}"

@@ -48,24 +48,30 @@ PANEL: Final = "Settings"
 class Settings(values.Settings):
     """The settings of a command, and what it opens with them."""
 
-    def open(self, *, online: bool = False, writes: bool = False) -> "Blocklist":
+    def open(self, *, online: bool = False, writes: bool = False, requires_fresh: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
 
         Args:
             online: also use what is needed to ask the server: account and certificates.
             writes: also use what only matters to what is written: group and mode.
+            requires_fresh: whether questions past the list's signed expiry raise `Stale`.
 
         Raises:
             InvalidInput: a required setting is missing, or one cannot be used.
         """
         from blocklist_sdk.recipient.blocklist import Blocklist
-        from blocklist_sdk.recipient.from_settings import open_arguments
+        from blocklist_sdk.recipient.from_settings import ListArguments, open_arguments
 
         settings = self.complete(("url", "feed", "root"))
-        return Blocklist.open(**open_arguments(settings, {}, online=online, writes=online or writes))
+        given: ListArguments = {"when_stale": "raise"} if requires_fresh else {}
+        return Blocklist.open(**open_arguments(settings, given, online=online, writes=online or writes))
 
-    def open_to_ask(self) -> "Blocklist":
+    def open_to_ask(self, *, online: bool = False, requires_fresh: bool = False) -> "Blocklist":
         """Open the bundle if there is one, else the list in the cache; settings that are missing come from the file.
+
+        Args:
+            online: as for `open`.
+            requires_fresh: the same.
 
         Raises:
             InvalidInput: a required setting is missing, one cannot be used, or a flag is about a cache and there is a
@@ -73,11 +79,11 @@ class Settings(values.Settings):
             Untrusted: the bundle is not as it was signed.
         """
         from blocklist_sdk.recipient.blocklist import Blocklist
-        from blocklist_sdk.recipient.from_settings import bundle_arguments
+        from blocklist_sdk.recipient.from_settings import ListArguments, bundle_arguments
 
         settings = self.complete()
         if settings.bundle is None:
-            return self.open()
+            return self.open(online=online, requires_fresh=requires_fresh)
         useless = [flag(name) for name in ("url", "cache_dir", "state_dir") if self.places.get(name) == flag(name)]
         if useless:
             raise InvalidInput(
@@ -85,7 +91,8 @@ class Settings(values.Settings):
                 "out",
                 argument="bundle",
             )
-        return Blocklist.open_bundle(**bundle_arguments(self.complete(("root",)), {}))
+        given: ListArguments = {"when_stale": "raise"} if requires_fresh else {}
+        return Blocklist.open_bundle(**bundle_arguments(self.complete(("root",)), given))
 
     def client(self) -> "ExchangeClient":
         """Make a client of the exchange; settings that are missing come from the file.

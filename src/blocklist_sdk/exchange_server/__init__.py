@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules as RoutingRules
     from blocklist_sdk.exchange_server.evidence.judge import Judge as Judge
     from blocklist_sdk.exchange_server.exchange import Exchange as Exchange
-    from blocklist_sdk.exchange_server.serving import TlsFiles as TlsFiles
     from blocklist_sdk.exchange_server.serving import serving_exchange as serving_exchange
     from blocklist_sdk.exchange_server.settings import ExchangeSettings as ExchangeSettings
+    from blocklist_sdk.net.server_tls import TlsFiles as TlsFiles
 
 attach(
     __name__,
@@ -26,7 +26,7 @@ attach(
         "FeedRule": "casework.routing_rules",
         "Judge": "evidence.judge",
         "RoutingRules": "casework.routing_rules",
-        "TlsFiles": "serving",
+        "TlsFiles": "blocklist_sdk.net.server_tls",
         "create_app": "app",
         "openapi_document": "app",
         "serving_exchange": "serving",

@@ -12,9 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -24,6 +22,7 @@ from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.connection_limits import ConnectionTable, connection_limits
 from blocklist_sdk.exchange_server.connections import Acceptor, GuardedConnection, listening
 from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.net.server_tls import TlsFiles as TlsFiles
 from blocklist_sdk.texts import counted
 
 try:
@@ -59,22 +58,6 @@ _LEAST_OPEN_FILES: Final = 1_024
 
 _STOP_S: Final = 10
 """How long requests under way may take after the server was asked to stop, seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """Certificate files of a server.
-
-    Attributes:
-        certificate: the server's certificate with its chain, PEM.
-        key: its private key, PEM.
-        client_ca: the authority that must have signed the certificates of clients (mutual TLS); None if clients need no
-            certificate.
-    """
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 class Server(uvicorn.Server):

@@ -144,14 +144,17 @@ def decide_form(
     def read(region: str | None, form: Form) -> Any:
         return np.asarray(read_column(rows, region=region, strict=True, form=form).fill_null(0))
 
-    national, international, with_plus = read(place, "national"), read(None, "international"), read(None, "national")
-    is_asked = (with_plus == 0) & ((national != 0) | (international != 0))
+    if _may_have_plus(rows):
+        # Texts with a plus say nothing, and need not be read in both forms.
+        rows = rows.filter(pa.array(read(None, "national") == 0))
+    national, international = read(place, "national"), read(None, "international")
+    is_asked = (national != 0) | (international != 0)
     # The same number both ways begins with the region's own country code, or with an international prefix.
     shows_code = (national == international) & (_trunk_prefix(place) != _country_code(place))
     explained = {"national": is_asked & (national != 0) & ~shows_code, "international": is_asked & (international != 0)}
     ambiguous = explained["national"] & explained["international"] & (national != international)
     texts = int(is_asked.sum())
-    counts = {form: int(rows.sum()) for form, rows in explained.items()}
+    counts = {form: int(each.sum()) for form, each in explained.items()}
     decided: Form | None = None
     if is_declared:
         decided = form
@@ -161,6 +164,20 @@ def decide_form(
         decided = "international"
     by: Literal["column", "declaration"] = "declaration" if is_declared else "column"
     return FormDecision(decided, by, texts, ambiguous=int(ambiguous.sum()), **counts)
+
+
+def _may_have_plus(rows: pa.ChunkedArray) -> bool:
+    """Whether any of some rows may have a plus; those of other scripts are beyond ASCII."""
+    if not pa.types.is_large_string(rows.type):
+        return False
+    for chunk in rows.chunks:
+        _, offsets, data = chunk.buffers()
+        if data is not None and len(chunk):
+            first, last = np.frombuffer(offsets, np.int64)[[chunk.offset, chunk.offset + len(chunk)]]
+            text = data[first:last].to_pybytes()
+            if b"+" in text or not text.isascii():
+                return True
+    return False
 
 
 def _decides(explained: int, other: int, texts: int) -> bool:

@@ -14,7 +14,7 @@ from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
 from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers, row_limit
-from blocklist_sdk.recipient.current_list import WhenStale, clock, is_past
+from blocklist_sdk.recipient.current_list import LevelPath, WhenStale, clock, is_past
 from blocklist_sdk.recipient.internals import AskedInternals, Internals
 from blocklist_sdk.recipient.sync_outcomes import Attempt, Listener
 from blocklist_sdk.recipient.verdicts import decide
@@ -701,6 +701,28 @@ def asked_internals_of(blocklist: Blocklist) -> AskedInternals:
 def verdict_of(blocklist: Blocklist, number: str | int, *, scope: Scope | None) -> Verdict:
     """Do as `Blocklist.check` does, for `Blocklists`: nothing is logged, since another feed may have the scope."""
     return blocklist._verdict(number, scope)
+
+
+def level_path_of(blocklist: Blocklist, scope: Scope | None) -> LevelPath | None:
+    """What answers most questions about the level of a number, for servers; None where `check` has to be asked.
+
+    Ask for it before each batch of questions: it is valid for a moment only.
+
+    Raises:
+        InvalidInput, NotSynced, Stale: as for `Blocklist.check`.
+    """
+    if scope is not None:
+        check_scope(scope)
+    return blocklist._current.level_path(scope)
+
+
+def number_of(blocklist: Blocklist, text: str) -> int:
+    """Read a text as the list reads what it is asked.
+
+    Raises:
+        InvalidNumber: it is not a telephone number.
+    """
+    return blocklist._read(text)
 
 
 def screening_of(blocklist: Blocklist, *, scope: Scope | None, at: datetime | None = None) -> "Screening":

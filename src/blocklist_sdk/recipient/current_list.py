@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, NotSynced, Stale, why_not_synced
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.kinds import Found
 from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.cache.state import load_state
@@ -30,12 +31,21 @@ log: logging.Logger = logging.getLogger(__name__)
 Finder = Callable[[int], bool | None]
 """Says whether an E.164 number is blocked; None if the number's rows have to be read."""
 
+A = TypeVar("A")
+"""What a finder answers."""
+
+LevelFinder = Callable[[int], Found | None]
+"""Says which level is in force for an E.164 number, "" for none; None if the number's rows have to be read."""
+
 WhenStale = Literal["serve", "raise"]
 
 clock: Callable[[], float] = time.time
 """Seconds since 1970."""
 
 _DAY_S = 86_400
+
+_BLOCK: Found = "block"
+_FREE: Found = ""
 
 _STALE_WARNING_EVERY_S = 3600.0
 """How often the log says that a list is past its expiry, and that the clock is behind."""
@@ -59,6 +69,21 @@ class FastPath:
     start: float
     stop: float
     is_blocked: Finder
+    read: Callable[[str | int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPath:
+    """Answers most questions about the level in force, for half a second at most.
+
+    Attributes:
+        start, stop, read: as of `FastPath`.
+        level: answers for E.164 numbers.
+    """
+
+    start: float
+    stop: float
+    level: LevelFinder
     read: Callable[[str | int], int]
 
 
@@ -86,6 +111,8 @@ class OpenList(ABC):
         self._reloading = ForkSafeLock()
         self._rules: Rules | None = None
         self._with_rules: tuple[Finder, Rules, FastPath] | None = None
+        self._level_paths: dict[Scope | None, tuple[FastPath, LevelPath]] = {}
+        self._ruled_levels: dict[Scope | None, tuple[LevelFinder, Rules, LevelPath]] = {}
         self.opened: tuple[ReleaseAnswers, datetime | None] | None = None
         self.fast_path: FastPath = self._no_fast_path
 
@@ -206,6 +233,50 @@ class OpenList(ABC):
         assert self._rules is not None, "a reload that does not find the rules raises"
         return self._rules
 
+    def level_path(self, scope: Scope | None) -> LevelPath | None:
+        """What answers most questions about the level in force, as `generation` and `rules` do; ask for it each time.
+
+        None while every number's rows have to be read, as where the clock was set back.
+
+        Args:
+            scope: count the entries of this scope only.
+
+        Raises:
+            NotSynced, Stale: as for `generation`.
+        """
+        fast_path, now = self.fast_path, clock()
+        known = self._level_paths.get(scope)
+        if known is not None and known[0] is fast_path and known[1].start <= now < known[1].stop:
+            return known[1]
+        if not fast_path.start <= now < fast_path.stop:
+            self.generation()
+            fast_path, now = self.fast_path, clock()
+        if known is None or known[0] is not fast_path:
+            opened, rules = self.opened, self._rules
+            if opened is None or rules is None:
+                return None  # closed by another thread
+            known = fast_path, self._make_level_path(fast_path, opened[0], rules, scope, now)
+            self._level_paths[scope] = known
+            if scope is not None and (opened[0].lists_scope(scope) is False or self.is_scope_rare(scope)):
+                self.warn_of_scope(scope)
+        return known[1] if known[1].start <= now < known[1].stop else None
+
+    def _make_level_path(
+        self, fast_path: FastPath, generation: ReleaseAnswers, rules: Rules, scope: Scope | None, now: float
+    ) -> LevelPath:
+        start, stop = max(fast_path.start, generation.answers.from_ms / 1000), fast_path.stop
+        find = generation.answers.level_finder(int(now // _DAY_S), scope)
+        if not rules:
+            return LevelPath(start, stop, find, self._read)
+        made = self._ruled_levels.get(scope)
+        if made is None or made[0] is not find or made[1] is not rules or not made[2].start <= now < made[2].stop:
+            in_force = rules.at(datetime.fromtimestamp(now, UTC))
+            ends = math.inf if in_force.until is None else in_force.until.timestamp()
+            ruled = _ask_rules_first(find, in_force, blocked=_BLOCK, free=_FREE)
+            made = find, rules, LevelPath(now, ends, ruled, self._read)
+            self._ruled_levels[scope] = made
+        return LevelPath(start, min(stop, made[2].stop), made[2].level, self._read)
+
     def _make_fast_path(self) -> FastPath:
         """Valid until it is time to reload, or until midnight (UTC), since the kinds of numbers go by days."""
         assert self.opened is not None
@@ -235,13 +306,16 @@ class OpenList(ABC):
                 return made
         in_force = rules.at(datetime.fromtimestamp(now, UTC))
         stop = math.inf if in_force.until is None else in_force.until.timestamp()
-        made = FastPath(now, stop, _ask_rules_first(find, in_force), self._read)
+        made = FastPath(now, stop, _ask_rules_first(find, in_force, blocked=True, free=False), self._read)
         self._with_rules = find, rules, made
         return made
 
 
 class CurrentList(OpenList):
     """Follows what this and other processes put on disk."""
+
+    opened: tuple[ReleaseAnswers, datetime | None] | None
+    fast_path: FastPath
 
     def __init__(
         self,
@@ -269,6 +343,7 @@ class CurrentList(OpenList):
         """Release the generation; the next question opens it again."""
         with self._reloading:
             self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
+            self._level_paths, self._ruled_levels = {}, {}
 
     def generation(self) -> tuple[Generation, datetime | None]:
         """The generation to answer from: see `OpenList.generation`."""
@@ -291,6 +366,8 @@ class CurrentList(OpenList):
             stamp = _stamp_of(self._store.pointer)
             if stamp is None or stamp != self._pointer_stamp:
                 self.opened, self._pointer_stamp = self._store.open() or self.opened, stamp
+                # They keep the files of an earlier generation open.
+                self._level_paths, self._ruled_levels = {}, {}
             self._reload_rules()
             self._reload_state()
         except BlocklistError as error:
@@ -323,29 +400,36 @@ class CurrentList(OpenList):
             log.debug("feed %s: what is stored about its syncs cannot be read: %s", self._feed, error)
 
 
-def _ask_rules_first(find: Finder, rules: RulesInForce) -> Finder:
+def _ask_rules_first(
+    find: Callable[[int], A | None], rules: RulesInForce, *, blocked: A, free: A
+) -> Callable[[int], A | None]:
     """A finder that answers by the rules first; `find` itself where the rules change none of its answers."""
     if len(rules.segments):
-        return _ask_ranges_too(find, rules)
+        return _ask_ranges_too(find, rules, blocked=blocked, free=free)
     # Numbers that are never blocked are hardly ever listed, and then the rules need not be asked.
-    answers = {number: blocked for number, blocked in rules.answers().items() if find(number) is not blocked}
+    ruled_so = {number: blocked if is_blocked else free for number, is_blocked in rules.answers().items()}
+    answers = {number: answer for number, answer in ruled_so.items() if find(number) != answer}
     if not answers:
         return find
     rule_of = answers.get
 
-    def ruled(number: int) -> bool | None:
+    def ruled(number: int) -> A | None:
         answer = rule_of(number)
         return find(number) if answer is None else answer
 
     return ruled
 
 
-def _ask_ranges_too(find: Finder, rules: RulesInForce) -> Finder:
+def _ask_ranges_too(
+    find: Callable[[int], A | None], rules: RulesInForce, *, blocked: A, free: A
+) -> Callable[[int], A | None]:
     """The same where there are overrides of ranges, before which rules of single numbers go."""
-    rule_of, starts, answers = rules.answers().get, rules.segments.tolist(), rules.segment_answers()
+    starts = rules.segments.tolist()
+    rule_of = {number: blocked if is_blocked else free for number, is_blocked in rules.answers().items()}.get
+    answers = [None if each is None else blocked if each else free for each in rules.segment_answers()]
     low, high = starts[0], starts[-1]  # the last segment has no end, and no rule
 
-    def ruled(number: int) -> bool | None:
+    def ruled(number: int) -> A | None:
         answer = rule_of(number)
         if answer is None and low <= number < high:
             answer = answers[bisect_right(starts, number) - 1]

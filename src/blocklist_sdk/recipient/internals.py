@@ -58,13 +58,16 @@ class AskedInternals(ABC):
         current: answers questions.
     """
 
-    feed: str
-    root: bytes
-    region: str | None
-    form: Form
-    read: Callable[[str | int], int]
     overrides: Overrides
     current: OpenList
+
+    def __init__(self, *, feed: str, root: bytes, region: str | None, form: Form) -> None:
+        """Sets all but `overrides` and `current`."""
+        self.feed: str = feed
+        self.root: bytes = root
+        self.region: str | None = region
+        self.form: Form = form
+        self.read: Callable[[str | int], int] = number_reader(region, form)
 
     @abstractmethod
     def on_disk(self) -> "Internals":
@@ -110,6 +113,7 @@ class Internals(AskedInternals):
         holds: names of those who still need an older release.
     """
 
+    overrides: Overrides
     current: CurrentList
 
     def __init__(
@@ -131,10 +135,9 @@ class Internals(AskedInternals):
         access: Access = SHARED,
     ) -> None:
         """For `Blocklist.open`; reads and writes nothing yet."""
-        self.feed, self.root, self.region, self.form = feed, root, region, form
+        super().__init__(feed=feed, root=root, region=region, form=form)
         self._protected, self._guard, self._max_rows = protected, guard, max_rows
         self._auth, self._tls, self._transport = auth, tls, transport
-        self.read = number_reader(region, form)
         self.store: Store = Store(cache_directory, access)
         self.state_file: Path = state_directory / "state.json"
         self.audit_file: AuditFile = AuditFile(state_directory / AUDIT_FILE, self.store.state_access)

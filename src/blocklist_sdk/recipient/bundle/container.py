@@ -84,7 +84,9 @@ def members_of(data: memoryview) -> tuple[Member, ...]:
     while bytes(data[at : at + BLOCK_BYTES]) != _END[:BLOCK_BYTES]:
         member = _member_at(data, at)
         if member is None or member.name in names or len(found) == _MEMBERS_MAX:
-            raise Untrusted(f"what stands at byte {at} is not as it was written")
+            raise Untrusted(
+                f"what stands at byte {at} is not as it was written" if at else "it does not begin as a bundle does"
+            )
         if member.end > len(data):
             raise Untrusted(f"it ends at byte {len(data)}, within {member.name}: it was cut off")
         if any(data[member.offset + member.length : member.end]):

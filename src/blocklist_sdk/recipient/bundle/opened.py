@@ -9,12 +9,12 @@ from typing import NoReturn
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, NotSynced, Untrusted
 from blocklist_sdk.numbers import Form
-from blocklist_sdk.recipient.arguments import number_reader
 from blocklist_sdk.recipient.bundle.own_decisions import BundledOverrides, OwnDecisions
 from blocklist_sdk.recipient.bundle.reading import BundledRelease, BundleFile, Proved, open_file, prove, untrusted
 from blocklist_sdk.recipient.cache.audit_file import AuditFile
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.changes import Changes
-from blocklist_sdk.recipient.current_list import OpenList, WhenStale, is_past
+from blocklist_sdk.recipient.current_list import FastPath, OpenList, WhenStale, is_past
 from blocklist_sdk.recipient.internals import AskedInternals, column_reader
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Status, Verification
@@ -26,6 +26,8 @@ log: logging.Logger = logging.getLogger(__name__)
 class BundleList(OpenList):
     """Answers from a bundle, which does not change."""
 
+    opened: tuple[ReleaseAnswers, datetime | None] | None
+    fast_path: FastPath
     _renewal = "make the bundle anew from a list that is synced"
 
     def __init__(
@@ -62,7 +64,11 @@ class BundleInternals(AskedInternals):
 
     Attributes:
         file: the bundle.
+        verified_at: when it was verified.
     """
+
+    overrides: BundledOverrides
+    current: BundleList
 
     def __init__(
         self,
@@ -82,13 +88,12 @@ class BundleInternals(AskedInternals):
             InvalidInput: the root is not root metadata, or overrides are wanted, and the bundle has none.
             Untrusted: it is not as it was signed, or too old.
         """
-        self.file = file
-        self.feed, self.root, self.region, self.form = file.feed, root, region, form
+        super().__init__(feed=file.feed, root=root, region=region, form=form)
+        self.file: BundleFile = file
         proved = prove(file, pinned=root)
         self.verified_at: datetime = times.now()
         _check_age(proved, oldest)
         own = self._own(proved) if with_overrides else OwnDecisions()
-        self.read = number_reader(region, form)
         self.overrides = BundledOverrides(
             own.overrides,
             read=self.read,

@@ -44,8 +44,8 @@ class BundleFile:
             InvalidInput: it cannot be read, or was made by a newer version of this library.
             Untrusted: it is not a bundle.
         """
-        self.path = path.absolute()
-        self.data = _mapped(self.path)
+        self.path: Path = path.absolute()
+        self.data: memoryview = _mapped(self.path)
         self.members: tuple[Member, ...] = members_of(self.data)
         self._by_name: dict[str, Member] = {each.name: each for each in self.members}
         if self.members[:1] != (self._by_name.get(contents.ABOUT),):
@@ -197,6 +197,10 @@ def open_file(path: Path) -> BundleFile:
         return BundleFile(path)
     except Untrusted as error:
         raise untrusted(path, error) from error
+    except InvalidInput as error:
+        if error.argument is not None:
+            raise
+        raise InvalidInput(f"the bundle {path} cannot be read: {error}", argument="bundle") from error
 
 
 def prove(file: BundleFile, *, pinned: bytes) -> Proved:
@@ -254,11 +258,11 @@ class BundledRelease(ReleaseAnswers):
         self, file: BundleFile, about: About, rows: Rows, texts: contents.TextCounts, answers: NumberLookup
     ) -> None:
         """For `prove`."""
-        self.file = file
-        self.name = file.path.name
-        self.about = about
-        self.bytes = len(file.data)
-        self.answers = answers
+        self.file: BundleFile = file
+        self.name: str = file.path.name
+        self.about: About = about
+        self.bytes: int = len(file.data)
+        self.answers: NumberLookup = answers
         self._published_ms = answers.published_ms
         self._texts = texts
         self._covering = (CoveringRows(rows, range_table(rows)),)

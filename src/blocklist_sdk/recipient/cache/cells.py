@@ -11,7 +11,7 @@ are drawn anew for each table and stay on this machine; and a table with a long 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,9 @@ _WORKERS: Final = 2
 """numpy releases the interpreter lock, so parts are filled side by side."""
 
 Kinds = NDArray[np.uint16]
+
+A = TypeVar("A")
+"""The answer of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,26 +377,32 @@ def _prime_from(least: int) -> int:
 
 
 def kind_finder(
-    cells: memoryview, homes: Homes, answers: Sequence[bool | None], elsewhere: Callable[[int], bool | None] | None
-) -> Callable[[int], bool | None]:
+    cells: memoryview,
+    homes: Homes,
+    answers: Sequence[A | None],
+    elsewhere: Callable[[int], A | None] | None,
+    *,
+    unlisted: A,
+) -> Callable[[int], A | None]:
     """A function that answers for one number by its kind.
 
     It answers None if the rows have to be read, or if the integer is not an E.164 number. It is a closure, since it is
     called for every message and call, and Python reaches a closure's variables the quickest.
 
-    `answers` are those of each kind; `elsewhere` answers for numbers without a cell, None if no entry covers them.
+    `answers` are those of each kind; `elsewhere` answers for numbers without a cell, None if no entry covers them, and
+    then the answer is `unlisted`.
     """
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
     prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
 
-    def find(number: int) -> bool | None:
+    def find(number: int) -> A | None:
         at = (number ^ secret) * multiplier % prime
         while cell := cells[at]:
             if cell >> bits == number:
                 return answers[cell & mask]
             at += 1
         if smallest <= number <= largest:
-            return False if elsewhere is None else elsewhere(number)
+            return unlisted if elsewhere is None else elsewhere(number)
         return None
 
     return find
@@ -404,9 +413,11 @@ def layered_kind_finder(
     changed_homes: Homes,
     cells: memoryview,
     homes: Homes,
-    answers: Sequence[bool | None],
-    elsewhere: Callable[[int], bool | None] | None,
-) -> Callable[[int], bool | None]:
+    answers: Sequence[A | None],
+    elsewhere: Callable[[int], A | None] | None,
+    *,
+    unlisted: A,
+) -> Callable[[int], A | None]:
     """The same where a small table goes before the large one: of the numbers that have changed since."""
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
     prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
@@ -416,7 +427,7 @@ def layered_kind_finder(
         changed_homes.mask,
     )
 
-    def find(number: int) -> bool | None:
+    def find(number: int) -> A | None:
         at = (number ^ changed_secret) * changed_multiplier % changed_prime
         while cell := changed[at]:
             if cell >> bits == number:
@@ -428,7 +439,7 @@ def layered_kind_finder(
                 return answers[cell & mask]
             at += 1
         if smallest <= number <= largest:
-            return False if elsewhere is None else elsewhere(number)
+            return unlisted if elsewhere is None else elsewhere(number)
         return None
 
     return find

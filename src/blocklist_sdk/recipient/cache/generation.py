@@ -281,7 +281,7 @@ class Generation(ReleaseAnswers):
         """For `open`, which says what it may raise."""
         self.directory = directory
         self.name: str = directory.name
-        self.about = about
+        self.about: About = about
         self.files: dict[str, dict[str, Any]] = document["files"]
         self.folded_from: str | None = document.get("folded_from")
         self.is_of_earlier_format: bool = document["format"] < _FORMAT

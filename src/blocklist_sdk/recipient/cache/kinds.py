@@ -11,7 +11,7 @@ of them mean `UNDECIDED`. An entry that begins no later than its release was pub
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,9 @@ MIXED: Final = ""
 """Instead of a scope: the number has several entries, and the kind is of the one that decides for all scopes."""
 
 DAY_MS: Final = 86_400_000
+
+Found = Literal["block", "advisory", ""]
+"""The level in force, "" for none: None has another meaning where rows may have to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,14 @@ class KindTable:
         answers: list[bool | None] = [None if is_undecided else level == block for is_undecided, level in columns]
         # One for every kind that a cell can hold, in case a bit of it has flipped.
         return answers + [None] * (KINDS_MAX - len(answers))
+
+    def levels(self, day: int, scope: str | None) -> list[Found | None]:
+        """The level in force for numbers of each kind on a day, for one scope or for all; as `answers` otherwise."""
+        verdicts = self.verdicts(day, scope, self.category)
+        found: list[Found] = [*LEVELS, ""]  # -1, for none, is the last
+        columns = zip(verdicts.is_undecided.tolist(), verdicts.level.tolist(), strict=True)
+        levels = [None if is_undecided else found[level] for is_undecided, level in columns]
+        return levels + [None] * (KINDS_MAX - len(levels))
 
     def verdicts(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
         """The answers of all kinds on a day, for one scope or for all together.

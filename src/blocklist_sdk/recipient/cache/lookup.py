@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk.recipient.cache.cells import (
+    A,
     Homes,
     Kinds,
     cells_to_write,
@@ -21,7 +22,7 @@ from blocklist_sdk.recipient.cache.cells import (
     numbers_in,
     write_cells,
 )
-from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, Found, KindTable, KindVerdicts
 from blocklist_sdk.release.arrow_files import write_table
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
@@ -187,6 +188,7 @@ class NumberLookup:
                 segments.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("first", "kind")
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
+        self._level_finders: dict[str | None, tuple[int, Callable[[int], Found | None]]] = {}
 
     def changed_tables(
         self, layers: LayeredRows, changes: Difference, *, published_ms: int, from_ms: int, numbers_max: int
@@ -244,19 +246,30 @@ class NumberLookup:
         """
         made = self._made
         if made is None or made[0] != day:
-            answers = self._kinds.answers(day)
-            elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
-            base, changed = self._base, self._changed
-            if base.homes == _IN_ROWS:
-                elsewhere = _undecided
-            if changed is None:
-                find = kind_finder(base.cells.data, base.homes, answers, elsewhere)
-            else:
-                find = layered_kind_finder(
-                    changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere
-                )
-            made = self._made = day, find
+            made = self._made = day, self._finder_of(self._kinds.answers(day), unlisted=False)
         return made[1]
+
+    def level_finder(self, day: int, scope: str | None) -> Callable[[int], Found | None]:
+        """The same for the level in force, for one scope or for all together."""
+        made = self._level_finders.get(scope)
+        if made is None or made[0] != day:
+            made = day, self._finder_of(self._kinds.levels(day, scope), unlisted="")
+            self._level_finders[scope] = made
+        return made[1]
+
+    def _finder_of(self, answers: list[A | None], *, unlisted: A) -> Callable[[int], A | None]:
+        """A function that answers by the kind of a number."""
+        base, changed = self._base, self._changed
+        elsewhere: Callable[[int], A | None] | None = None
+        if base.homes == _IN_ROWS:
+            elsewhere = _undecided
+        elif len(self._first):
+            elsewhere = _segment_finder(self._first, self._segment_kinds, answers, unlisted=unlisted)
+        if changed is None:
+            return kind_finder(base.cells.data, base.homes, answers, elsewhere, unlisted=unlisted)
+        return layered_kind_finder(
+            changed.cells.data, changed.homes, base.cells.data, base.homes, answers, elsewhere, unlisted=unlisted
+        )
 
     def kinds_of(self, numbers: Int64s) -> Kinds:
         """The kind of each of many numbers."""
@@ -304,11 +317,11 @@ def _undecided(_: int) -> None:
     """The rows have to be read."""
 
 
-def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
+def _segment_finder(first: Int64s, kinds: Kinds, answers: list[A | None], *, unlisted: A) -> Callable[[int], A | None]:
     starts, kind = first.data, kinds.data
     low, high = int(first[0]), int(first[-1])  # the last segment is a gap without an end
 
-    def find(number: int) -> bool | None:
-        return low <= number < high and answers[kind[bisect_right(starts, number) - 1]]
+    def find(number: int) -> A | None:
+        return answers[kind[bisect_right(starts, number) - 1]] if low <= number < high else unlisted
 
     return find

@@ -1,0 +1,110 @@
+"""Takes connections from sockets that other workers listen on as well; and what a door is to a worker."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, Final, Protocol
+
+log: logging.Logger = logging.getLogger(__name__)
+
+_HANDSHAKE_S: Final = 10.0
+
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_FILES_PAUSE_S: Final = 0.2
+
+
+class OpenDoor(Protocol):
+    """The connections of a door in one worker."""
+
+    @property
+    def open(self) -> Sized:
+        """The connections that are open."""
+        ...
+
+    def tick(self) -> None:
+        """End what takes too long; called about once a second."""
+        ...
+
+    def drain(self) -> None:
+        """Close idle connections now, and the others after their next answer."""
+        ...
+
+    def abort(self) -> None:
+        """Cut all connections."""
+        ...
+
+
+@contextlib.contextmanager
+def accepting(
+    loop: asyncio.AbstractEventLoop,
+    listener: socket.socket,
+    new_connection: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | None,
+    *,
+    makes_room: Callable[[], bool] = lambda: True,
+) -> Iterator[None]:
+    """Take connections from a socket that other processes listen on as well.
+
+    One at a time, not as many as wait, so that those that come at once are shared between the workers.
+
+    Args:
+        loop: the running loop.
+        listener: the socket; it does not block.
+        new_connection: makes the protocol of a connection.
+        tls: for TLS; None for plain text.
+        makes_room: called for each; returns whether it is taken, or else hung up on.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+    is_open = True
+
+    def listen() -> None:
+        if is_open:
+            loop.add_reader(listener, accept)
+
+    def accept() -> None:
+        try:
+            taken, _ = listener.accept()
+        except BlockingIOError:
+            return  # another worker was quicker
+        except OSError as error:
+            if error.errno in _NO_FILES:
+                log.error("no more connections can be taken: %s", error.strerror)
+                loop.remove_reader(listener)
+                loop.call_later(_NO_FILES_PAUSE_S, listen)
+            return
+        if not makes_room():
+            taken.close()
+            return
+        taken.setblocking(False)
+        task = loop.create_task(_connect(loop, taken, new_connection, tls))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    listen()
+    try:
+        yield
+    finally:
+        is_open = False
+        loop.remove_reader(listener)
+        for task in tasks:
+            task.cancel()
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop,
+    taken: socket.socket,
+    new_connection: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | None,
+) -> None:
+    limits: dict[str, Any] = {} if tls is None else {"ssl": tls, "ssl_handshake_timeout": _HANDSHAKE_S}
+    try:
+        await loop.connect_accepted_socket(new_connection, taken, **limits)
+    except OSError:  # ssl.SSLError and TimeoutError among these
+        taken.close()
+    except asyncio.CancelledError:
+        taken.close()
+        raise
