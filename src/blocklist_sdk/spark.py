@@ -32,12 +32,12 @@ from blocklist_sdk.records import Scope
 
 try:
     from pyspark.sql import types as spark_types
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "Spark for Python is not installed: pip install 'blocklist-sdk[spark]'; it also needs Java 17 or later, unless "
         "it is the client of a Spark Connect server",
         name="pyspark",
-    ) from error
+    ) from _missing
 
 __all__ = ["column_form", "with_verdicts"]
 
