@@ -111,7 +111,7 @@ def test_a_shell_asks_a_service(tmp_path: Path) -> None:
     path = tmp_path / "lookups.sock"
     numbers = f"{VOICE_ONLY}\n{FREE}\n0812 3456 0042\nGoPay\n"
     with serving(published.settings(), tmp_path / "log", "--uds", str(path), port=None):
-        command = ["sh", str(FOLDER / "ask_service.sh"), str(path)]
+        command = ["sh", str(FOLDER / "ask_service.sh"), str(path), "voice"]
         ran = subprocess.run(command, input=numbers, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert ran.stdout.splitlines() == [VOICE_ONLY, "0812 3456 0042"]
     assert "no answer about one number: it is let through" in ran.stderr
