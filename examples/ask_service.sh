@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ask a look-up service about numbers, one on each line of standard input; write those that are blocked.
+# Ask a look-up server about numbers, one on each line of standard input; write those that are blocked.
 #
 #     blocklist serve --uds /run/blocklist/lookups.sock
 #     ask_service.sh /run/blocklist/lookups.sock voice < numbers.txt
