@@ -97,6 +97,13 @@ def test_there_are_examples() -> None:
     assert all((FOLDER / f"{name}.py").is_file() for name in (*SERVICES, *TESTS, *ELSEWHERE))
 
 
+def test_every_example_is_in_their_table() -> None:
+    table = (FOLDER / "README.md").read_text()
+    programs = [path.name for path in FOLDER.iterdir() if path.suffix in {".py", ".sh"}]
+    assert [name for name in sorted(programs) if f"`{name}`" not in table] == []
+    assert all((FOLDER / name).exists() for name in ("gateways", "readers/node"))
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     ran = run(example.stem, env={**os.environ, "PYTHONWARNINGS": "error"}, cwd=tmp_path)
