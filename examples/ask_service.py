@@ -1,4 +1,4 @@
-"""Ask a look-up service over its Unix socket, with nothing but Python's standard library: as any language would.
+"""Ask a look-up server over its Unix socket, with nothing but Python's standard library: as any language would.
 
 It starts a service of its own first, on a list of generated numbers.
 """

@@ -1,17 +1,19 @@
 #!/bin/sh
-# Ask a look-up service about numbers, one on each line of standard input; write those that are blocked.
+# Ask a look-up server about numbers, one on each line of standard input; write those that are blocked.
 #
 #     blocklist serve --uds /run/blocklist/lookups.sock
-#     ask_service.sh /run/blocklist/lookups.sock < numbers.txt
+#     ask_service.sh /run/blocklist/lookups.sock voice < numbers.txt
 #
-# It needs curl only. A number without an answer within a second is let through, and said on standard error.
+# The scope may be left out: then every entry counts. It needs curl only. A number without an answer within a second is let through, and said on standard error.
 set -eu
+socket=${1:?give the path of the socket}
+query=${2:+?scope=$2}
 
 while read -r number; do
     # In an address, a space is %20; whatever else stands in a number needs no escape.
     path=$(printf %s "$number" | sed 's/ /%20/g')
-    if answer=$(curl --silent --show-error --fail --max-time 1 --unix-socket "$1" \
-        "http://localhost/v1/verdicts/$path?scope=voice"); then
+    if answer=$(curl --silent --show-error --fail --max-time 1 --unix-socket "$socket" \
+        "http://localhost/v1/verdicts/$path$query"); then
         case $answer in
         *'"blocked": true'*) printf '%s\n' "$number" ;;
         esac

@@ -97,6 +97,13 @@ def test_there_are_examples() -> None:
     assert all((FOLDER / f"{name}.py").is_file() for name in (*SERVICES, *TESTS, *ELSEWHERE))
 
 
+def test_every_example_is_in_their_table() -> None:
+    table = (FOLDER / "README.md").read_text()
+    programs = [path.name for path in FOLDER.iterdir() if path.suffix in {".py", ".sh"}]
+    assert [name for name in sorted(programs) if f"`{name}`" not in table] == []
+    assert all((FOLDER / name).exists() for name in ("gateways", "readers/node"))
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     ran = run(example.stem, env={**os.environ, "PYTHONWARNINGS": "error"}, cwd=tmp_path)
@@ -111,7 +118,7 @@ def test_a_shell_asks_a_service(tmp_path: Path) -> None:
     path = tmp_path / "lookups.sock"
     numbers = f"{VOICE_ONLY}\n{FREE}\n0812 3456 0042\nGoPay\n"
     with serving(published.settings(), tmp_path / "log", "--uds", str(path), port=None):
-        command = ["sh", str(FOLDER / "ask_service.sh"), str(path)]
+        command = ["sh", str(FOLDER / "ask_service.sh"), str(path), "voice"]
         ran = subprocess.run(command, input=numbers, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert ran.stdout.splitlines() == [VOICE_ONLY, "0812 3456 0042"]
     assert "no answer about one number: it is let through" in ran.stderr

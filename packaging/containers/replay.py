@@ -493,7 +493,7 @@ def check(services: Mapping[str, Service], volumes: Path) -> None:
         request.add_header("Authorization", f"Bearer {token}")
         with urllib.request.urlopen(request, timeout=10) as answer:
             verdict = json.load(answer)
-        expect(verdict["blocked"] is blocked, f"the look-up service answers {verdict['reason']} over HTTP")
+        expect(verdict["blocked"] is blocked, f"the look-up server answers {verdict['reason']} over HTTP")
         reply = redis_get(token, number)
         expect((reply == b"$5\r\nblock\r\n") is blocked, f"and {reply!r} in the Redis protocol")
     for port, path in ((8044, "/healthz"), (8044, "/readyz"), (8080, "/healthz"), (8080, "/readyz")):

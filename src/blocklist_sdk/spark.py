@@ -1,6 +1,6 @@
 """Spark: screen a DataFrame against a bundle, part by part, on as many machines as it has.
 
-Needs the extra: ``pip install 'blocklist-sdk[spark]'``. On the workers, the package itself is enough.
+Needs the extra ``spark``. On the workers, the package itself is enough.
 
 What goes to the workers is the path of a bundle, and what the program that starts the job has decided: the release, the
 form of the column, the moment. Each worker process opens and verifies the bundle once. Spark Classic and Spark Connect
@@ -29,13 +29,14 @@ from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, sha256_of, start_job
 from blocklist_sdk.recipient.screening.partitions import ANSWERS, PREFIX, RELEASE, joined, place_of, sampled, screened
 from blocklist_sdk.records import Scope
+from blocklist_sdk.texts import missing_extra
 
 try:
     from pyspark.sql import types as spark_types
 except ImportError as _missing:
     raise ImportError(
-        "Spark for Python is not installed: pip install 'blocklist-sdk[spark]'; it also needs Java 17 or later, unless "
-        "it is the client of a Spark Connect server",
+        f"{missing_extra('Spark for Python', 'spark')}; it also needs Java 17 or later, unless it is the client of a "
+        "Spark Connect server",
         name="pyspark",
     ) from _missing
 

@@ -157,3 +157,13 @@ def is_printable_ascii(text: object) -> bool:
     (True, False, False)
     """
     return isinstance(text, str) and text != "" and text.isascii() and text.isprintable()
+
+
+def missing_extra(package: str, extra: str) -> str:
+    """What is missing where an extra of this library is not installed, and how to install it.
+
+    >>> missing_extra("redis", "redis")
+    "redis is not installed: it comes with the extra redis; in a clone of this library, pip install '.[redis]'"
+    """
+    where = f"in a clone of this library, pip install '.[{extra}]'"
+    return f"{package} is not installed: it comes with the extra {extra}; {where}"

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/sync_outcomes": {"errors", "records", "times"},
     "recipient/metrics": {"disk", "errors", "modes", "recipient/sync_outcomes", "records", "times"},
     "recipient/verdict_documents": {"records", "times"},
-    "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "times"},
+    "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "texts", "times"},
     "recipient/guard": {"errors", "numbers", "records", "release", "texts"},
     "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},
     "recipient/changes": {"errors", "recipient/cache", "recipient/rules", "records", "release", "times"},
@@ -110,7 +110,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"demo", "exchange", "exchange_server", "exchange_server/exchange", "exchange_server/http", "net", "publisher"}
     | {"recipient", "recipient/guard", "testing/sinks"},
     "spark": {"disk", "errors", "numbers", "places", "recipient", "recipient/current_list", "recipient/screening"}
-    | {"records", "times"},
+    | {"records", "texts", "times"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}

@@ -166,7 +166,7 @@ def _code_and_failure(arguments: Sequence[str], warnings: DeferredWarnings) -> t
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
         path = "blocklist" if context is None else context.command_path
-        message = error.format_message().rstrip(".")
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
         return USAGE, f"{message}{'' if message.endswith('?') else '.'} See {path} --help"
     except BlocklistError as error:
         warnings.forget(str(error))

@@ -629,4 +629,4 @@ def _text_of(file: Path, what: str) -> str:
         with file.open("rb") as opened:
             return decoded(opened.read(_KEY_BYTES_MAX), f"the {what} {file}")
     except OSError as error:
-        raise InvalidInput(f"cannot read the {what} {file}: {error}") from error
+        raise InvalidInput(f"cannot read the {what} {file}: {error.strerror or error}") from error

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import missing_extra
 
 
 @contextlib.contextmanager
@@ -16,4 +17,4 @@ def needs_extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise InvalidInput(f"{error.name} is not installed: install blocklist-sdk[{name}]") from error
+        raise InvalidInput(missing_extra(str(error.name), name)) from error

@@ -50,7 +50,7 @@ def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
     try:
         document = tomllib.loads(decoded(path.read_bytes(), f"the file of keys {path}"))
     except OSError as error:
-        raise InvalidInput(f"cannot read the file of keys {path}: {error}") from error
+        raise InvalidInput(f"cannot read the file of keys {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput(f"the file of keys {path} is not TOML: {error}") from error
     return {

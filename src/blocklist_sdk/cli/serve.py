@@ -32,12 +32,18 @@ def serve(
     port: Port = None,
     uds: Annotated[
         Path | None,
-        typer.Option("--uds", metavar="PATH", help="Listen on a Unix socket; without --port then on nothing else."),
+        typer.Option(
+            "--uds", metavar="PATH", help="Answer HTTP on a Unix socket, and on a port only if --port is given."
+        ),
     ] = None,
     redis_port: Annotated[
         int | None,
         typer.Option(
-            "--redis-port", min=0, max=65535, metavar="PORT", help="Answer GET and MGET in the Redis protocol here."
+            "--redis-port",
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Answer in the Redis protocol on this port, beside HTTP.",
         ),
     ] = None,
     watch: Annotated[
@@ -70,11 +76,11 @@ def serve(
         ),
     ] = False,
 ) -> None:
-    """Answer questions about numbers over HTTP until Ctrl-C or SIGTERM, then exit with 0.
+    """Answer questions about numbers over HTTP, a Unix socket and the Redis protocol.
 
-    The addresses go to standard output, one a line. GET /v1/verdicts/NUMBER answers what `blocklist check --json`
-    writes, from the list on this disk; releases that any process syncs are used within a second. /readyz says whether
-    there is a list; /openapi.json describes the rest.
+    It answers until Ctrl-C or SIGTERM, then exits with 0. The addresses go to standard output, one a line. GET
+    /v1/verdicts/NUMBER answers what `blocklist check --json` writes, from the list on this disk; releases that any
+    process syncs are used within a second. /readyz says whether there is a list; /openapi.json describes the rest.
 
     Whoever reaches the service may ask. So any address but loopback needs --token-file, or --client-ca with
     --tls-cert and --tls-key. Over the Unix socket its owner and group ask without a token.

@@ -7,6 +7,7 @@ from typing import Any, Final
 from blocklist_sdk.enforcement import sinks
 from blocklist_sdk.enforcement.sink import Sink
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import missing_extra
 
 ENTRY_POINT_GROUP: Final = "blocklist_sdk.sinks"
 """The entry point group of plug-ins: the name is a URL's scheme, the value a function like `open_sink`."""
@@ -47,7 +48,7 @@ def open_sink(url: str, *, feed: str, ledger: str | None = None, password: str |
             opener = getattr(sinks, f"open_{_BUILT_IN[scheme]}_sink")
         except ModuleNotFoundError as error:
             extra = _BUILT_IN[scheme]
-            raise InvalidInput(f"{error.name} is not installed: install blocklist-sdk[{extra}]") from error
+            raise InvalidInput(missing_extra(str(error.name), extra)) from error
     else:
         known = ", ".join(sorted({*_BUILT_IN, *plug_ins}))
         wrong = f"no sink has the scheme {scheme!r}" if scheme else "the sink's URL has no scheme"

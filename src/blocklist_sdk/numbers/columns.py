@@ -128,7 +128,10 @@ class _Reader:
             return self._read_integers(column)
         if pa.types.is_null(kind):
             return pa.nulls(len(column), pa.int64())
-        raise InvalidInput(f"numbers are read from a column of strings or integers, not of {kind}")
+        raise InvalidInput(
+            f"numbers are read from a column of strings or integers, not of {kind}: cast it first, in pyarrow with "
+            "column.cast('int64')"
+        )
 
     def _read_text(self, column: "pa.Array[Any]") -> pa.Int64Array:
         _, offsets_buffer, data_buffer = column.buffers()

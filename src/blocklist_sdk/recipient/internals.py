@@ -18,6 +18,7 @@ from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.holds import Holds
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase
 from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.current_list import CurrentList, OpenList, WhenStale, is_past
@@ -76,6 +77,15 @@ class AskedInternals(ABC):
         Raises:
             InvalidInput: it is a bundle.
         """
+
+    def in_force(self) -> tuple[ReleaseAnswers, Rules]:
+        """The release in force at this moment, and the rules that go before it.
+
+        Raises:
+            NotSynced, Stale: as for `Blocklist.check`.
+        """
+        self.current.reload(wait=True)  # what answers questions may be half a second old
+        return self.current.generation()[0], self.current.rules()
 
     @abstractmethod
     def status(self) -> Status:
@@ -290,7 +300,7 @@ class Internals(AskedInternals):
         Raises:
             NotSynced, Stale: as for `Blocklist.check`.
         """
-        self.current.reload(wait=True)  # what answers questions may be half a second old
+        self.current.reload(wait=True)
         return self.current.generation()[0], self.current.rules()
 
     def open_transport(self) -> "Transport":

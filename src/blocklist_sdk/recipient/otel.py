@@ -1,6 +1,6 @@
 """OpenTelemetry: metrics of a list and of its syncs, through the metrics SDK that the program has set up.
 
-Needs the extra: ``pip install blocklist-sdk[otel]``.
+Needs the extra ``otel``.
 """
 
 import logging
@@ -13,6 +13,7 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.records import Status
+from blocklist_sdk.texts import missing_extra
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
@@ -64,7 +65,7 @@ def instrument(blocklist: "Blocklist", meter_provider: "MeterProvider | None" = 
     try:
         from opentelemetry import metrics
     except ImportError as error:
-        raise InvalidInput("OpenTelemetry is not installed: pip install blocklist-sdk[otel]") from error
+        raise InvalidInput(missing_extra("OpenTelemetry", "otel")) from error
 
     from blocklist_sdk import __version__
 

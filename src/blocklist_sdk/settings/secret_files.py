@@ -63,7 +63,7 @@ def first_line(file: Path, what: str) -> str:
             warn_if_readable(file, os.fstat(opened.fileno()), f"the {what}")
             line = opened.readline(_LINE_BYTES_MAX + 1)
     except OSError as error:
-        raise InvalidInput(f"cannot read the {what} file {file}: {error}") from error
+        raise InvalidInput(f"cannot read the {what} file {file}: {error.strerror or error}") from error
     text = decoded(line, f"the {what} file {file}").rstrip("\r\n")
     if not text:
         raise InvalidInput(f"the {what} file {file} is empty: its first line must be the {what}")

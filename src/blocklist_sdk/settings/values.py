@@ -491,7 +491,7 @@ def read_config(path: Path | None) -> Settings:
             return Settings()
         raise InvalidInput(f"the settings file {file} does not exist: correct --config or BLOCKLIST_CONFIG") from error
     except OSError as error:
-        raise InvalidInput(f"cannot read the settings file {file}: {error}") from error
+        raise InvalidInput(f"cannot read the settings file {file}: {error.strerror or error}") from error
     import tomllib
 
     try:

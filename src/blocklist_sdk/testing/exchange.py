@@ -29,6 +29,7 @@ from blocklist_sdk.net.oauth import TOKEN_PATH, ClientCredentials
 from blocklist_sdk.places import resolved, temporary_directory
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.testing.clock import Clock, fake_clock, machine_clock
+from blocklist_sdk.texts import missing_extra
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -365,7 +366,7 @@ def fake_exchange(*, two_person: bool = True, **settings: Any) -> Iterator[FakeE
 
         template, secrets = _template()
     except ModuleNotFoundError as error:
-        raise InvalidInput(f"{error.name} is not installed: install blocklist-sdk[{_EXTRA}]") from error
+        raise InvalidInput(missing_extra(str(error.name), _EXTRA)) from error
     from anyio.from_thread import start_blocking_portal
 
     with (

@@ -43,6 +43,7 @@ from blocklist_sdk.exchange_server.store.trail import AuditedSession, Unit, note
 from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, canonical, stored_json
 from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE
+from blocklist_sdk.texts import missing_extra
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -117,9 +118,7 @@ class Database:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._engine = _engine(parsed, is_sqlite=self._is_sqlite)
         except ModuleNotFoundError as error:
-            raise InvalidInput(
-                f"{error.name} is not installed, and PostgreSQL needs it: pip install 'blocklist-sdk[exchange]'"
-            ) from None
+            raise InvalidInput(f"for PostgreSQL, {missing_extra(str(error.name), 'exchange')}") from None
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 

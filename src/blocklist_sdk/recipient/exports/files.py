@@ -62,7 +62,7 @@ def export_file(
         NotSynced, Stale: as for `Blocklist.check`.
         StorageFailed: the file cannot be written.
     """
-    from blocklist_sdk.recipient.blocklist import internals_of
+    from blocklist_sdk.recipient.blocklist import asked_internals_of
 
     started = time.monotonic()
     if output_format not in get_args(ExportFormat):
@@ -73,7 +73,7 @@ def export_file(
     if isinstance(output, Path):
         check_name(output)
     to_be_read = access(group, file_mode).to_be_read()
-    internals = internals_of(blocklist)
+    internals = asked_internals_of(blocklist)
     generation, rules = internals.in_force()
     if scope is not None and (generation.lists_scope(scope) is False or generation.is_scope_rare(scope)):
         internals.current.warn_of_scope(scope)
@@ -149,7 +149,7 @@ def _parts(spans: Iterable[Spans], result: ExportResult) -> Iterator[Part]:
                 spans,
                 name=_list_name(result),
                 description=f"What blocks at {times.iso(result.at.replace(microsecond=0))} by release "
-                f"{result.serial} of the feed {result.feed}, and by the overrides of who wrote this file",
+                f"{result.serial} of the feed {result.feed}, and by the overrides of whoever wrote this file",
                 version=warning_list.version_at(result.at),
             )
 
