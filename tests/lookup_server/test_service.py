@@ -109,10 +109,16 @@ def test_a_certificate_in_place_of_a_token(published: MixedList, log: Path) -> N
         assert url.startswith("https://")
         with httpx.Client(base_url=url, verify=tls_context(ca=ca, client_cert=files["client"])) as client:
             assert asks(client)
-        for shown in (None, files["x.example"]):
-            context = tls_context(ca=ca, client_cert=shown)
-            with httpx.Client(base_url=url, verify=context) as client, pytest.raises(httpx.TransportError):
-                client.get("/healthz")
+        context = tls_context(ca=ca, client_cert=files["x.example"])
+        with httpx.Client(base_url=url, verify=context) as client, pytest.raises(httpx.TransportError):
+            client.get("/healthz")
+        with httpx.Client(base_url=url, verify=tls_context(ca=ca)) as client:
+            # Whoever watches the service has no certificate.
+            assert [client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+            for path in (f"/v1/verdicts/+{BLOCKED}", "/metrics", "/openapi.json", "/no-such-path"):
+                answer = client.get(path)
+                assert answer.status_code == 403
+                assert answer.json()["type"] == "urn:blocklist:problem:certificate-required"
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as plain:
             plain.sendall(GET)
             assert b"200" not in read_all(plain)

@@ -136,13 +136,14 @@ class HttpConnection(asyncio.Protocol):
         Args:
             connections: where it is entered.
             counters: of its door.
-            is_trusted: whether its client need not show a token.
+            is_trusted: whether its client need not show a token or a certificate.
         """
         self._loop = asyncio.get_running_loop()
         self._all = connections
         self._routes = connections.routes
         self._counters = counters
         self._is_trusted = is_trusted
+        self._has_certificate = False
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self.deadline: float = time.monotonic() + REQUEST_S
@@ -175,6 +176,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         self._transport = transport
+        self._has_certificate = bool(transport.get_extra_info("peercert"))
         transport.set_write_buffer_limits(_UNREAD_BYTES_MAX)
         self._all.open.add(self)
         self._counters.connections(1)
@@ -322,7 +324,9 @@ class HttpConnection(asyncio.Protocol):
             self._parser.get_method().decode("latin-1"), path, query, self._headers, is_http_1_0=version == "1.0"
         )
         self._request = request
-        self._refusal = self._routes.early_problem(request, is_trusted=self._is_trusted)
+        self._refusal = self._routes.early_problem(
+            request, is_trusted=self._is_trusted, has_certificate=self._has_certificate
+        )
         if int(self._headers.get("content-length", 0)) > BODY_BYTES_MAX:
             self._stop(self._refusal or _body_too_long())
         if self._parser.should_upgrade() and not _is_passed_over(request):

@@ -85,7 +85,7 @@ def _paths() -> dict[str, Schema]:
                 "operationId": "getVerdict",
                 "summary": "What about one number?",
                 "parameters": [number, _SCOPE_PARAMETER],
-                "responses": _responses({JSON: {"$ref": _REF + "Verdict"}}, 401, 414, 422, 503),
+                "responses": _responses({JSON: {"$ref": _REF + "Verdict"}}, 401, 403, 414, 422, 503),
             }
         },
         VERDICTS: {
@@ -99,7 +99,7 @@ def _paths() -> dict[str, Schema]:
                     "required": True,
                     "content": {JSON: {"schema": asks}, ARROW: {"schema": column}},
                 },
-                "responses": _responses({JSON: verdicts, ARROW: column}, 400, 401, 413, 415, 422, 503),
+                "responses": _responses({JSON: verdicts, ARROW: column}, 400, 401, 403, 413, 415, 422, 503),
             }
         },
         "/healthz": {
@@ -120,14 +120,14 @@ def _paths() -> dict[str, Schema]:
             "get": {
                 "operationId": "getMetrics",
                 "summary": "Figures for Prometheus.",
-                "responses": _responses({"text/plain": _TEXT}, 401, 503),
+                "responses": _responses({"text/plain": _TEXT}, 401, 403, 503),
             }
         },
         "/openapi.json": {
             "get": {
                 "operationId": "getDocument",
                 "summary": "This document.",
-                "responses": _responses({JSON: {"type": "object"}}, 401),
+                "responses": _responses({JSON: {"type": "object"}}, 401, 403),
             }
         },
     }

@@ -13,6 +13,7 @@ _TYPE: Final = "urn:blocklist:problem:"
 TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed": (400, "The request cannot be read"),
     "unauthenticated": (401, "Valid credentials are required"),
+    "certificate-required": (403, "A client certificate is required"),
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
     "too-slow": (408, "Request too slow"),

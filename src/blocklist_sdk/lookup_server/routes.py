@@ -53,7 +53,13 @@ class Routes:
     """Answers the requests of one worker."""
 
     def __init__(
-        self, answers: Answers, counters: Counters, *, token: str | None = None, require_fresh: bool = False
+        self,
+        answers: Answers,
+        counters: Counters,
+        *,
+        token: str | None = None,
+        needs_certificate: bool = False,
+        require_fresh: bool = False,
     ) -> None:
         """See `ServeSettings`.
 
@@ -61,11 +67,13 @@ class Routes:
             answers: the list.
             counters: of all workers, for ``/metrics``.
             token: what clients must show; None if they need not.
+            needs_certificate: whether clients must have shown a certificate.
             require_fresh: whether a list past its expiry makes the service not ready.
         """
         self._answers = answers
         self._counters = counters
         self._token = None if token is None else token.encode()
+        self._needs_certificate = needs_certificate
         self._require_fresh = require_fresh
         self._openapi = b""
         self._of_one: dict[str, Route] = {"GET": self._verdict}
@@ -77,13 +85,17 @@ class Routes:
             "/openapi.json": {"GET": self._document},
         }
 
-    def early_problem(self, request: Request, *, is_trusted: bool) -> Problem | None:
+    def early_problem(self, request: Request, *, is_trusted: bool, has_certificate: bool = False) -> Problem | None:
         """Why a request is refused whatever its body; None if it is not.
 
         Args:
             request: without its body.
-            is_trusted: whether its client need not show a token, as over the Unix socket.
+            is_trusted: whether its client need not show a token or a certificate, as over the Unix socket.
+            has_certificate: whether its client has shown a certificate.
         """
+        if self._needs_certificate and not (is_trusted or has_certificate or request.path in OPEN):
+            detail = "connect with a certificate that one of the authorities of this server's clients has signed"
+            return Problem("certificate-required", detail)
         if not (is_trusted or self._token is None or request.path in OPEN or self._shows_token(request)):
             return Problem(
                 "unauthenticated",

@@ -14,7 +14,6 @@ import resource
 import select
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +26,7 @@ from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import Counters
 from blocklist_sdk.lookup_server.listeners import Listener, listening
 from blocklist_sdk.lookup_server.settings import ServeSettings
-from blocklist_sdk.lookup_server.worker import STOP_S, WorkerParts, run_worker
-from blocklist_sdk.net.server_tls import server_context
+from blocklist_sdk.lookup_server.worker import STOP_S, DoorTls, WorkerParts, run_worker
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist
@@ -70,7 +68,7 @@ def serve(blocklist: "Blocklist", settings: ServeSettings, *, on_started: Callab
         BlocklistError: a worker has ended by itself.
     """
     settings.check()
-    tls = None if settings.tls is None else server_context(settings.tls)
+    tls = DoorTls.of(settings.tls)
     with listening(settings) as listeners:
         counters = Counters(workers=settings.workers)
         with contextlib.suppress(BlocklistError):
@@ -97,7 +95,7 @@ def _fork(
     blocklist: "Blocklist",
     settings: ServeSettings,
     listeners: Sequence[Listener],
-    tls: ssl.SSLContext | None,
+    tls: DoorTls,
     counters: Counters,
     number: int,
     others: Sequence[_Worker],

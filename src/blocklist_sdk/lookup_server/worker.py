@@ -20,12 +20,37 @@ from blocklist_sdk.lookup_server.listeners import Listener
 from blocklist_sdk.lookup_server.redis_door import RedisConnections
 from blocklist_sdk.lookup_server.routes import Routes
 from blocklist_sdk.lookup_server.settings import ServeSettings
+from blocklist_sdk.net.server_tls import TlsFiles, server_context
 
 STOP_S: Final = 10.0
 """How long requests under way may take after the worker was asked to stop, seconds."""
 
 _TICK_S: Final = 1.0
 _DRAIN_LOOK_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class DoorTls:
+    """The TLS of the doors over TCP; None for plain text.
+
+    Attributes:
+        http: lets clients without a certificate connect, since `/healthz` and `/readyz` need none.
+        redis: refuses them where certificates are asked for.
+    """
+
+    http: ssl.SSLContext | None
+    redis: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, files: TlsFiles | None) -> "DoorTls":
+        """Read the files.
+
+        Raises:
+            InvalidInput: a file cannot be used.
+        """
+        if files is None:
+            return cls(None, None)
+        return cls(server_context(files, asks_later=True), server_context(files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +61,7 @@ class WorkerParts:
         number: the worker's, from 0 on.
         settings: of the service.
         listeners: the sockets, which all workers share.
-        tls: for the doors over TCP; None for plain text.
+        tls: for the doors over TCP.
         counters: of the service.
         lifeline: readable when the parent has ended.
         limit: most connections at a time.
@@ -45,7 +70,7 @@ class WorkerParts:
     number: int
     settings: ServeSettings
     listeners: Sequence[Listener]
-    tls: ssl.SSLContext | None
+    tls: DoorTls
     counters: Counters
     lifeline: socket.socket
     limit: int
@@ -85,7 +110,14 @@ def _open_doors(
     """Take connections at every door until the stack is closed."""
     settings = parts.settings
     http = Connections(
-        Routes(answers, parts.counters, token=settings.token, require_fresh=settings.require_fresh), limit=parts.limit
+        Routes(
+            answers,
+            parts.counters,
+            token=settings.token,
+            needs_certificate=settings.tls is not None and settings.tls.client_ca is not None,
+            require_fresh=settings.require_fresh,
+        ),
+        limit=parts.limit,
     )
     doors: list[OpenDoor] = [http]
     for listener in parts.listeners:
@@ -94,7 +126,7 @@ def _open_doors(
         if listener.door == "http":
             new = functools.partial(HttpConnection, http, counters, is_trusted=False)
             stack.enter_context(
-                accepting(loop, listener.socket, new, parts.tls, makes_room=http.make_room, is_ahead=is_ahead)
+                accepting(loop, listener.socket, new, parts.tls.http, makes_room=http.make_room, is_ahead=is_ahead)
             )
         elif listener.door == "unix":
             new = functools.partial(HttpConnection, http, counters, is_trusted=True)
@@ -105,7 +137,9 @@ def _open_doors(
             port = listener.socket.getsockname()[1]
             redis = RedisConnections(answers, counters, token=settings.token, port=port, limit=parts.limit)
             doors.append(redis)
-            stack.enter_context(accepting(loop, listener.socket, redis.new_connection, parts.tls, is_ahead=is_ahead))
+            stack.enter_context(
+                accepting(loop, listener.socket, redis.new_connection, parts.tls.redis, is_ahead=is_ahead)
+            )
     return doors
 
 

@@ -23,8 +23,13 @@ class TlsFiles:
     client_ca: Path | None = None
 
 
-def server_context(files: TlsFiles) -> ssl.SSLContext:
+def server_context(files: TlsFiles, *, asks_later: bool = False) -> ssl.SSLContext:
     """The TLS context of a server: TLS 1.2 or later.
+
+    Args:
+        files: its certificate files.
+        asks_later: let clients without a certificate connect, too; whoever answers them looks for one. A certificate of
+            another authority is refused in any case.
 
     Raises:
         InvalidInput: a file cannot be used.
@@ -46,7 +51,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
             raise InvalidInput(
                 f"cannot use {files.client_ca}: {_reason(error)}. It must hold certificates as PEM."
             ) from error
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if asks_later else ssl.CERT_REQUIRED
     return context
 
 
