@@ -18,6 +18,7 @@ from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.holds import Holds
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase
 from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.current_list import CurrentList, OpenList, WhenStale, is_past
@@ -88,6 +89,15 @@ class AskedInternals(ABC):
     @abstractmethod
     def verify(self) -> Verification:
         """See `Blocklist.verify`."""
+
+    def in_force(self) -> tuple[ReleaseAnswers, Rules]:
+        """The release in force at this moment, and the rules that go before it.
+
+        Raises:
+            NotSynced, Stale: as for `Blocklist.check`.
+        """
+        self.current.reload(wait=True)  # what answers questions may be half a second old
+        return self.current.generation()[0], self.current.rules()
 
     @property
     @abstractmethod
@@ -285,13 +295,10 @@ class Internals(AskedInternals):
         return self.store.directory, self.state_file.parent
 
     def in_force(self) -> tuple[Generation, Rules]:
-        """The generation in force at this moment, and the rules that go before it.
-
-        Raises:
-            NotSynced, Stale: as for `Blocklist.check`.
-        """
-        self.current.reload(wait=True)  # what answers questions may be half a second old
-        return self.current.generation()[0], self.current.rules()
+        """The generation in force at this moment, and the rules: see `AskedInternals.in_force`."""
+        found, rules = super().in_force()
+        assert isinstance(found, Generation), "the store opens generations"
+        return found, rules
 
     def open_transport(self) -> "Transport":
         """What fetches from the repository."""
