@@ -95,7 +95,7 @@ def split_key(key: str) -> tuple[str, Scope | None]:
 
 
 @dataclass(slots=True)
-class Door:
+class RedisDoor:
     """What all conversations of a worker share.
 
     Attributes:
@@ -173,7 +173,7 @@ class Conversation:
         version: the version of the protocol.
     """
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: RedisDoor) -> None:
         self.door = door
         self.id: int = door.next_id
         door.next_id += 1

@@ -13,7 +13,7 @@ from typing import Final
 from blocklist_sdk.lookup_server import resp
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import DoorCounters
-from blocklist_sdk.lookup_server.redis_commands import Conversation, Door
+from blocklist_sdk.lookup_server.redis_commands import Conversation, RedisDoor
 from blocklist_sdk.lookup_server.resp import RequestReader, plain_keys
 
 REQUEST_S: Final = 10.0
@@ -62,7 +62,7 @@ class RedisConnections:
         """
         self._limit = limit
         shown = None if token is None else token.encode()
-        self.door: Door = Door(answers, counters, shown, version("blocklist-sdk"), port)
+        self.door: RedisDoor = RedisDoor(answers, counters, shown, version("blocklist-sdk"), port)
         self.open: set[RedisConnection] = set()
         self.strangers: dict[RedisConnection, None] = {}
         self.is_draining: bool = False
