@@ -75,8 +75,7 @@ def export_file(
     to_be_read = access(group, file_mode).to_be_read()
     asked = asked_internals_of(blocklist)
     generation, rules = asked.in_force()
-    if scope is not None and (generation.lists_scope(scope) is False or generation.is_scope_rare(scope)):
-        asked.current.warn_of_scope(scope)
+    asked.current.warn_of_rare_scope(scope)
     about = generation.about
     blocked = Blocked(generation.layers, rules, times.now(), about.published_at, scope)
     counts = blocked.counts()
