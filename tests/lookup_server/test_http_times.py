@@ -72,6 +72,7 @@ def connected(address: tuple[str, int]) -> socket.socket:
 
 def test_half_a_request_gets_words_and_an_end(published: MixedList, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REQUEST_S", 0.3)
+    monkeypatch.setattr(module, "_LINGER_S", 0.3)
     with door(published) as address:
         for half in (GET[:10], POST, POST + b"{"):
             with connected(address) as connection:
