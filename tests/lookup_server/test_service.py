@@ -251,7 +251,8 @@ def _is_zombie(process: int) -> bool:
 
 def test_a_request_under_way_is_answered_before_the_end(two: Service) -> None:
     with two.connect() as busy, two.connect() as idle:
-        busy.sendall(GET[:20])
+        busy.sendall(GET + GET[:20])  # the answer to the first shows that its worker has a part of the second
+        assert busy.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         idle.sendall(GET)
         assert idle.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         two.process.send_signal(signal.SIGTERM)

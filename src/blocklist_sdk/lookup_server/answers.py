@@ -1,4 +1,4 @@
-"""What every door asks: one number, and what stands against it."""
+"""What every door asks a list: the level in force for a number, a verdict, the answers for a column."""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of, number_of
 from blocklist_sdk.recipient.cache.kinds import Found
-from blocklist_sdk.records import Entry, Level, Scope, Status, Verdict
+from blocklist_sdk.records import Entry, Scope, Status, Verdict
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
@@ -57,12 +57,8 @@ class Answers:
         self._quick = blocklist if isinstance(blocklist, Blocklist) else None
         self._status: tuple[float, Status] | None = None
 
-    def blocks(self, number: str | int, scope: Scope | None = None) -> Level | None:
-        """What stands against a number; None if nothing does."""
-        return self.level(number, scope) or None
-
     def level(self, number: str | int, scope: Scope | None = None) -> Found:
-        """The same, "" if nothing does."""
+        """The level in force for a number, as `Verdict.level`; "" for none."""
         path = None if self._quick is None else level_path_of(self._quick, scope)
         if path is not None:
             found = path.level(path.read(number))
@@ -79,7 +75,7 @@ class Answers:
         return text if self._quick is None else number_of(self._quick, text)
 
     def levels(self, numbers: Sequence[str | int], scope: Scope | None = None) -> list[Found]:
-        """What stands against each of some numbers, "" if nothing does: as `Verdict.level`, and many times as quick."""
+        """The level in force for each of some numbers; "" for none. Many times as quick as `verdict`."""
         path = None if self._quick is None else level_path_of(self._quick, scope)
         if path is not None:
             found = list(map(path.level, map(path.read, numbers)))

@@ -51,7 +51,7 @@ class ServeSettings:
     require_fresh: bool = False
 
     def check(self) -> None:
-        """Check that somebody can ask, and that nobody else can.
+        """Check that there is a door, and that clients show something wherever other machines reach it.
 
         Raises:
             InvalidInput: there is no door; or a door is open to other machines, and clients show nothing.

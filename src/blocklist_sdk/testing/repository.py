@@ -202,7 +202,7 @@ class FakeRepository:
     def remove(self, entries: Iterable[Listed]) -> ReleaseResult:
         """Publish the next release: the current list without the entries of these numbers and ranges.
 
-        Whoever has synced refuses a list that has become empty (`Refused`), as in the world: leave one number on it.
+        Whoever has synced refuses a list that has become empty (`Refused`): leave one number on it.
 
         Raises:
             InvalidInput: none of them is listed.
@@ -231,7 +231,7 @@ class FakeRepository:
     def fail(self, fault: Fault) -> contextlib.AbstractContextManager[None]:
         """Let something go wrong from now on, until `heal`, or until the end of a ``with`` block; one fault at a time.
 
-        Syncs then raise what they would raise in the world, at once:
+        Syncs then raise what they would raise with a real repository, at once:
 
         - `Unreachable`: ``unreachable`` (no connection), ``slow`` (no answer in time), ``server-error`` (503),
           ``too-many-requests`` (429, with `Unreachable.retry_after`);
@@ -370,7 +370,7 @@ def _as_list(entries: pa.Table) -> pa.Table:
 
 
 def _wrongly_signed(metadata: bytes) -> bytes:
-    """Metadata whose signatures are of the right form, and of nobody."""
+    """Metadata whose signatures have the right form, and do not verify."""
     document = json.loads(metadata)
     for signature in document["signatures"]:
         signature["sig"] = signature["sig"][::-1]
