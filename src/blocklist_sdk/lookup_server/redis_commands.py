@@ -299,7 +299,7 @@ class Conversation:
 
     def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> Iterator[bytes | None]:
         """Read the numbers a few at a time, and look them up at once: reading is what may take long."""
-        questions: list[tuple[str | int, Scope | None]] = []
+        questions: list[tuple[int, Scope | None]] = []
         try:
             for key in keys:
                 text, scope = split_key(_key(key))
