@@ -24,7 +24,7 @@ class SqliteRoutes:
     def __init__(self, path: str) -> None:
         self._ask = sqlite3.connect(f"file:{path}?mode=ro", uri=True).execute
 
-    def early_problem(self, request: Request, *, is_trusted: bool) -> None:
+    def early_problem(self, request: Request, *, is_trusted: bool, has_certificate: bool = False) -> None:
         """Nobody is refused."""
 
     def respond(self, request: Request, counters: DoorCounters) -> Response:

@@ -86,6 +86,21 @@ def test_every_package_has_a_pinned_hash_and_none_is_compiled(stages: dict[str, 
     assert not re.search(r"apt-get|gcc|build-essential|curl ", CONTAINERFILE)
 
 
+def test_what_the_wheel_is_made_of_is_copied(stages: dict[str, list[tuple[str, str]]]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = [*wheel["packages"], *wheel["force-include"], "pyproject.toml", project["project"]["readme"]]
+    copied = [path for name, rest in stages["wheel"] if name == "COPY" for path in rest.split()[:-1]]
+    assert [path for path in needed if not any(Path(path).is_relative_to(each) for each in copied)] == []
+
+    ignored, *sent = (FOLDER / "Containerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored == "*"
+    sent = [line.removeprefix("!") for line in sent if line.startswith("!")]
+    copies = [rest.split() for each in stages.values() for name, rest in each if name == "COPY"]
+    paths = [path for words in copies if not words[0].startswith("--from=") for path in words[:-1]]
+    assert [path for path in paths if not any(Path(path).is_relative_to(each) for each in sent)] == []
+
+
 def test_pins_are_taken_whole_or_not_at_all(stages: dict[str, list[tuple[str, str]]]) -> None:
     taken = [rest.split()[1:] for each in stages.values() for name, rest in each if name == "RUN" and "pins.sh" in rest]
     assert len(taken) == 2

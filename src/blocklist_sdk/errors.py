@@ -269,6 +269,21 @@ def why_not_synced(feed: str, last_error: str | None, *, is_on_disk: bool) -> st
     return f"feed {feed!r} has no list on this machine, since its last sync {result}: blocklist status says why"
 
 
+def why_stale(feed: str, expires: str | None, *, is_bundle: bool) -> str:
+    """What is wrong with a list past its signed expiry, and what to do, for `Stale`.
+
+    Args:
+        feed: the feed's name.
+        expires: when it expired, as text; None if that is not known.
+        is_bundle: whether the list is in a bundle, which cannot be synced.
+    """
+    remedy = "sync a list, and make the bundle anew from it" if is_bundle else "run blocklist sync"
+    return (
+        f"the list of feed {feed!r} is past its signed expiry ({expires or 'unknown'}): {remedy}; if that does not "
+        "help, the publisher is late, or this machine's clock is ahead"
+    )
+
+
 def mask(text: str) -> str:
     """Hide the middle of a number or a text that may hold one, for logs and messages.
 

@@ -26,7 +26,7 @@ from blocklist_sdk.numbers import Form, FormDecision, decide_form
 from blocklist_sdk.numbers.form_sample import FormSample
 from blocklist_sdk.places import absolute, temporary_directory
 from blocklist_sdk.recipient.current_list import WhenStale
-from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, sha256_of, start_job
+from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, sha256_of_bundle, start_job
 from blocklist_sdk.recipient.screening.partitions import ANSWERS, PREFIX, RELEASE, joined, place_of, sampled, screened
 from blocklist_sdk.records import Scope
 from blocklist_sdk.texts import missing_extra
@@ -259,7 +259,7 @@ def _ship(session: Any, path: Path, sha256: str) -> str:
                 os.link(path, copy)
             except OSError:  # another disk
                 shutil.copyfile(path, copy)
-        if sha256_of(copy) != sha256:
+        if sha256_of_bundle(copy) != sha256:
             raise InvalidInput(f"{path} was replaced while the job was started: start it again", argument="bundle")
         _shipping[sha256] = copy
     session.addArtifacts(str(_shipping[sha256]), file=True)

@@ -16,7 +16,7 @@ from support.scale import Tally, scaled
 from support.world import FEED, make_world
 
 RELEASES = scaled(5, long=100)
-CLIENTS = 8
+CLIENTS = scaled(4, long=8)
 
 TAILS = random.Random(18).sample(range(10**6), 400)
 ODD = [f"+6281277{tail:06}" for tail in TAILS[:300]]

@@ -71,8 +71,9 @@ def test_commands_answer_from_it_as_from_the_cache(world: World, own: Path, tmp_
     for command in (("check", LISTED, ADDED, BLOCKED), ("explain", LISTED), ("explain", BLOCKED), ("verify",)):
         same(run(*command, *options, "--json"), run(*command, *cached(world), "--json"))
     for form in ("csv", "txt", "prefixes", "fritzbox"):
-        ran = run("export", "--format", form, *options)
-        assert (ran.code, ran.out) == (0, run("export", "--format", form, *cached(world)).out)
+        exported = run("export", "--format", form, *options)
+        assert exported.code == 0
+        assert exported.out == run("export", "--format", form, *cached(world)).out
     (tmp_path / "users.csv").write_text(f"number\n{LISTED}\n{BLOCKED}\n{ADDED}\n")
     for name, its_options in (("bundle", options), ("cache", cached(world))):
         assert run("screen", tmp_path / "users.csv", "-o", tmp_path / f"{name}.csv", *its_options).code == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from blocklist_sdk.lookup_server.settings import is_loopback
+from blocklist_sdk.net.addresses import is_loopback
 from support.command_line import assert_fails, run
 
 ENV = {"BLOCKLIST_URL": "https://lists.example", "BLOCKLIST_FEED": "id-messaging", "BLOCKLIST_ROOT": "root.json"}

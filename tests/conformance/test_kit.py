@@ -124,7 +124,7 @@ def a_program(tmp_path: Path, text: str) -> CommandReader:
     [
         ("sys.exit('no such module')", "it ended with 1 and wrote no JSON: no such module"),
         ("print('[]')", "it wrote JSON that is not an object"),
-        ("print(json.dumps({'error': 'stale'}))", "it told of the error 'stale', but ended with 0"),
+        ("print(json.dumps({'error': 'stale'}))", "it answered with the error 'stale', but exited with 0"),
         ("print(json.dumps({'serial': 1})); sys.exit(3)", "it answered, but ended with 3"),
         ("pass", "it ended with 0 and wrote no JSON: nothing at all"),
     ],

@@ -23,7 +23,8 @@ from blocklist_sdk.exchange_server.connection_limits import (
     ConnectionTable,
     connection_limits,
 )
-from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
+from blocklist_sdk.exchange_server.serving import serving_exchange
+from blocklist_sdk.net.server_tls import TlsFiles
 from support.abused_server import answer_on, status_in
 from support.talking import Talk, good, refused
 

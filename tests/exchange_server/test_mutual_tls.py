@@ -19,8 +19,9 @@ from blocklist_sdk import Blocklist, ExchangeClient, InvalidInput, Unreachable
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.exchange_server.casework import certificates
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
+from blocklist_sdk.exchange_server.serving import serving_exchange
 from blocklist_sdk.net.oauth import ClientCredentials
+from blocklist_sdk.net.server_tls import TlsFiles
 from blocklist_sdk.net.tls import tls_context
 from support.waiting import until
 

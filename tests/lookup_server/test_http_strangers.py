@@ -25,35 +25,34 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert service.log.read_text() == "blocklist: serving until Ctrl-C\n"
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000, 431),
-        (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 2_000 + b"\r\n", 431),
-        (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
-        (b"GET / HTTP/2.5\r\n\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 100, 400),
-        (b"hello\r\n\r\n", 400),
-        (b"POST /v1/verdicts HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST /v1/verdicts HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 400),
-        (b"CONNECT example:443 HTTP/1.1\r\n\r\n", 400),
-    ],
-)
-def test_what_is_no_request_is_refused_in_words(service: Service, sent: bytes, status: int) -> None:
-    answer = service.say(sent)
-    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
-    assert b"application/problem+json" in answer
-    assert b"Connection: close" in answer
+NO_REQUESTS = [
+    (b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000, 431),
+    (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 2_000 + b"\r\n", 431),
+    (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
+    (b"GET / HTTP/2.5\r\n\r\n", 400),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 100, 400),
+    (b"hello\r\n\r\n", 400),
+    (b"POST /v1/verdicts HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    (b"POST /v1/verdicts HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n", 413),
+    (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 400),
+    (b"CONNECT example:443 HTTP/1.1\r\n\r\n", 400),
+]
+
+
+def test_what_is_no_request_is_refused_in_words(service: Service) -> None:
+    for (sent, status), answer in zip(NO_REQUESTS, service.say_all([each for each, _ in NO_REQUESTS]), strict=True):
+        assert answer.startswith(b"HTTP/1.1 %d " % status), (sent[:100], answer[:200])
+        assert b"application/problem+json" in answer
+        assert b"Connection: close" in answer
 
 
 def test_a_body_without_end_is_cut(service: Service) -> None:
     head = b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    answer = service.say(head + b"10000\r\n" + b"a" * 0x10000 + (b"\r\n10000\r\n" + b"a" * 0x10000) * 40)
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    answer = service.say(head + b"1;" + b"x" * 100_000)
-    assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    long_body = head + b"10000\r\n" + b"a" * 0x10000 + (b"\r\n10000\r\n" + b"a" * 0x10000) * 40
+    body, extension = service.say_all([long_body, head + b"1;" + b"x" * 100_000])
+    assert body.startswith(b"HTTP/1.1 413 ")
+    assert extension.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
 
 
 def test_requests_come_in_pieces_and_in_crowds(service: Service) -> None:

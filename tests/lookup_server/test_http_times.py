@@ -18,13 +18,14 @@ from blocklist_sdk.lookup_server.counters import Counters
 from blocklist_sdk.lookup_server.routes import Routes
 from support.lookup_servers import read_all
 from support.mixed_list import BLOCKED, MixedList
+from support.waiting import until
 
 GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 POST = b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 
 @contextlib.contextmanager
-def door(published: MixedList, *, limit: int = 100) -> Iterator[tuple[str, int]]:
+def door(published: MixedList, *, limit: int = 100) -> Iterator[tuple[tuple[str, int], Connections]]:
     """A door in a thread of this process, with a clock that ticks ten times as often."""
     counters = Counters(workers=1)
     connections = Connections(Routes(Answers(published.recipient()), counters), limit=limit)
@@ -51,7 +52,7 @@ def door(published: MixedList, *, limit: int = 100) -> Iterator[tuple[str, int]]
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()
     try:
-        yield listener.getsockname()
+        yield listener.getsockname(), connections
     finally:
         stop.set()
         thread.join()
@@ -72,36 +73,38 @@ def connected(address: tuple[str, int]) -> socket.socket:
 
 def test_half_a_request_gets_words_and_an_end(published: MixedList, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REQUEST_S", 0.3)
-    with door(published) as address:
-        for half in (GET[:10], POST, POST + b"{"):
+    monkeypatch.setattr(module, "_LINGER_S", 0.3)
+    with door(published) as (address, _):
+        for half in (GET[:10], POST, POST + b"{", GET + GET[:10]):
             with connected(address) as connection:
                 connection.sendall(half)
-                assert read_all(connection).startswith(b"HTTP/1.1 408 ")
+                *_, last = read_all(connection).split(b"HTTP/1.1 ")
+                assert last.startswith(b"408 ")
 
 
 def test_an_idle_connection_ends(published: MixedList, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IDLE_S", 0.3)
-    with door(published) as address, connected(address) as connection:
+    with door(published) as (address, _), connected(address) as connection:
         connection.sendall(GET)
         assert b'"blocked": true' in read_all(connection)
 
 
 def test_who_says_nothing_is_hung_up_on(published: MixedList, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REQUEST_S", 0.3)
-    with door(published) as address, connected(address) as connection:
+    with door(published) as (address, _), connected(address) as connection:
         assert read_all(connection) == b""
 
 
 def test_who_does_not_read_is_cut(published: MixedList, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WRITE_S", 0.3)
-    with door(published) as address, connected(address) as connection, contextlib.suppress(ConnectionError):
+    with door(published) as (address, _), connected(address) as connection, contextlib.suppress(ConnectionError):
         for _ in range(2_000):
             connection.sendall(GET * 100)
         raise AssertionError("the server takes everything")
 
 
 def test_the_longest_idle_connection_gives_way(published: MixedList) -> None:
-    with door(published, limit=3) as address:
+    with door(published, limit=3) as (address, _):
         held = [connected(address) for _ in range(3)]
         for connection in held:
             connection.sendall(GET)
@@ -117,11 +120,11 @@ def test_the_longest_idle_connection_gives_way(published: MixedList) -> None:
 
 
 def test_where_all_are_busy_one_more_is_refused(published: MixedList, caplog: pytest.LogCaptureFixture) -> None:
-    with door(published, limit=2) as address:
+    with door(published, limit=2) as (address, connections):
         held = [connected(address) for _ in range(2)]
         for connection in held:
             connection.sendall(GET[:20])
-        _settled(address)
+        until(lambda: [each.is_idle for each in tuple(connections.open)] == [False, False])
         with connected(address) as one_more:
             assert read_all(one_more) == b""
         assert "all of them busy" in caplog.text
@@ -129,11 +132,6 @@ def test_where_all_are_busy_one_more_is_refused(published: MixedList, caplog: py
         assert b'"blocked": true' in held[0].recv(1 << 16)
         for connection in held:
             connection.close()
-
-
-def _settled(address: tuple[str, int]) -> None:
-    """Give the server's thread time to read what was sent."""
-    threading.Event().wait(0.3)
 
 
 def test_a_socket_path_is_a_path(tmp_path: Path) -> None:

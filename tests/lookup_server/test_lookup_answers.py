@@ -41,20 +41,20 @@ def levels(recipient: Blocklist) -> dict[str, str | None]:
     """What is answered about each question, after a comparison of all ways to ask, for every scope."""
     answers = Answers(recipient)
     for scope in (None, *SCOPES):
-        expected = [recipient.check(number, scope=scope).level for number in QUESTIONS]
-        assert [answers.blocks(number, scope) for number in QUESTIONS] == expected
-        assert [level or None for level in answers.levels(QUESTIONS, scope)] == expected
-    return {number: answers.blocks(number) for number in QUESTIONS}
+        expected = [recipient.check(number, scope=scope).level or "" for number in QUESTIONS]
+        assert [answers.level(number, scope) for number in QUESTIONS] == expected
+        assert answers.levels(QUESTIONS, scope) == expected
+    return {number: answers.level(number) or None for number in QUESTIONS}
 
 
 def test_every_question_is_answered_as_check_does(recipient: Blocklist) -> None:
     found = levels(recipient)
     assert (found[BLOCKED], found[ADVISED], found[FREE], found[RANGE]) == ("block", "advisory", None, "block")
     answers = Answers(recipient)
-    assert answers.blocks(int(BLOCKED)) == "block"
-    assert [answers.blocks(VOICE_ONLY, scope) for scope in SCOPES] == [None, None, None, "block"]
-    assert [answers.blocks(SMS_ONLY, scope) for scope in SCOPES] == [None, None, "advisory", None]
-    assert [answers.blocks(BOTH, scope) for scope in SCOPES] == [None, None, "block", "advisory"]
+    assert answers.level(int(BLOCKED)) == "block"
+    assert [answers.level(VOICE_ONLY, scope) for scope in SCOPES] == ["", "", "", "block"]
+    assert [answers.level(SMS_ONLY, scope) for scope in SCOPES] == ["", "", "advisory", ""]
+    assert [answers.level(BOTH, scope) for scope in SCOPES] == ["", "", "block", "advisory"]
 
 
 def test_own_decisions_and_their_ends_count_at_once(recipient: Blocklist, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,12 +86,12 @@ def test_what_has_no_answer_is_the_same_error(published: MixedList, tmp_path: Pa
     recipient = published.recipient(str(tmp_path / "cache"))
     answers = Answers(recipient)
     with pytest.raises(NotSynced):
-        answers.blocks(BLOCKED)
+        answers.level(BLOCKED)
     recipient.sync()
     with pytest.raises(InvalidNumber):
         answers.levels([BLOCKED, "GoPay"])
     with pytest.raises(InvalidInput, match="not a scope"):
-        answers.blocks(BLOCKED, "fax")  # type: ignore[arg-type]
+        answers.level(BLOCKED, "fax")  # type: ignore[arg-type]
 
 
 def test_a_stale_list_is_asked_as_the_policy_says(
@@ -102,5 +102,5 @@ def test_a_stale_list_is_asked_as_the_policy_says(
     clock = Clock(published.now + timedelta(days=400))
     clock.install(monkeypatch)
     with pytest.raises(Stale):
-        Answers(strict).blocks(BLOCKED)
-    assert Answers(published.recipient(str(tmp_path / "cache"))).blocks(ADVISED) == "advisory"
+        Answers(strict).level(BLOCKED)
+    assert Answers(published.recipient(str(tmp_path / "cache"))).level(ADVISED) == "advisory"

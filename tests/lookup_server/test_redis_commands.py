@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import Counters
-from blocklist_sdk.lookup_server.redis_commands import COMMANDS, WRONG_TOKENS_MAX, Conversation, Door, Reply
+from blocklist_sdk.lookup_server.redis_commands import COMMANDS, WRONG_TOKENS_MAX, Conversation, RedisDoor, Reply
 from support.mixed_list import ADVISED, BLOCKED, BOTH, ENDED, FREE, RANGE, MixedList
 
 NIL = b"$-1\r\n"
@@ -26,7 +26,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Blocklist:
 
 def talking(blocklist: Blocklist, token: bytes | None = None) -> tuple[Conversation, Counters]:
     counters = Counters(workers=1)
-    return Conversation(Door(Answers(blocklist), counters.of(0, "redis"), token, "1.0", 6044)), counters
+    return Conversation(RedisDoor(Answers(blocklist), counters.of(0, "redis"), token, "1.0", 6044)), counters
 
 
 def ask(talk: Conversation, line: str) -> bytes:

@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,7 @@ import trustme
 from blocklist_sdk import Publisher
 from blocklist_sdk.net.tls import tls_context
 from blocklist_sdk.publisher import Lifetimes, Timing
+from blocklist_sdk.testing import fake_clock
 from support.lookup_servers import COMMAND, Service, over_unix, read_all, serving
 from support.mixed_list import ADDED_LATER, BLOCKED, FREE, MixedList
 from support.waiting import until
@@ -186,9 +187,12 @@ def test_a_watched_list_is_synced_by_the_parent(tmp_path: Path, log: Path) -> No
 
 def test_a_stale_list_is_not_ready_where_that_is_asked(tmp_path: Path, log: Path) -> None:
     published = MixedList(tmp_path)
-    timing = Timing(lifetimes=Lifetimes(timestamp=timedelta(seconds=2)))
+    before = datetime.now(UTC)
+    timing = Timing(lifetimes=Lifetimes(timestamp=timedelta(seconds=1)))
     Publisher.open(tmp_path / "publisher", passphrase=PASSPHRASE, timing=timing).refresh()
-    published.recipient().sync()
+    with fake_clock() as clock:
+        clock.set(before)  # a slow machine would sync too late
+        published.recipient().sync()
     with (
         serving(published.settings(), log, "--require-fresh") as strict,
         serving(published.settings(), log.with_name("lenient")) as lenient,
@@ -271,7 +275,8 @@ def _is_zombie(process: int) -> bool:
 
 def test_a_request_under_way_is_answered_before_the_end(two: Service) -> None:
     with two.connect() as busy, two.connect() as idle:
-        busy.sendall(GET[:20])
+        busy.sendall(GET + GET[:20])  # the answer to the first shows that its worker has a part of the second
+        assert busy.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         idle.sendall(GET)
         assert idle.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         two.process.send_signal(signal.SIGTERM)

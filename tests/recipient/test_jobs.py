@@ -115,7 +115,7 @@ def test_a_worker_verifies_what_it_opens(world: World, bundle: Path) -> None:
     changed = bytearray(bundle.read_bytes())
     changed[len(changed) // 2] ^= 1
     bundle.write_bytes(changed)
-    told = replace(job, bundle=replace(job.bundle, sha256=jobs.sha256_of(bundle)))
+    told = replace(job, bundle=replace(job.bundle, sha256=jobs.sha256_of_bundle(bundle)))
     with pytest.raises(Untrusted):
         told.screening(bundle)
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 import httpx
 
 PATIENCE_S = 60.0
-COMMAND = [sys.executable, "-c", "from blocklist_sdk.cli import main; main()", "serve"]
+_PROGRAM = (
+    # A shell starts what runs in its background with Ctrl-C ignored, and tests with it.
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from blocklist_sdk.cli import main; main()"
+)
+COMMAND = [sys.executable, "-c", _PROGRAM, "serve"]
 
 
 @dataclass
@@ -55,10 +60,16 @@ class Service:
 
     def say(self, data: bytes) -> bytes:
         """What comes back for some bytes, until the server hangs up."""
-        with self.connect() as connection:
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(data)
-            return read_all(connection)
+        return self.say_all([data])[0]
+
+    def say_all(self, each: Sequence[bytes]) -> list[bytes]:
+        """The same on a connection for each, all at once: a refusal takes two seconds to hang up."""
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(self.connect()) for _ in each]
+            for connection, data in zip(connections, each, strict=True):
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(data)
+            return list(map(read_all, connections))
 
 
 def read_all(connection: socket.socket) -> bytes:

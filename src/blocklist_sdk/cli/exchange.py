@@ -217,12 +217,9 @@ def serve(
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
         from blocklist_sdk.exchange_server.http.request_log import REQUESTS
-        from blocklist_sdk.exchange_server.serving import (
-            TlsFiles,
-            keep_what_is_loaded,
-            raise_open_files,
-            serving_exchange,
-        )
+        from blocklist_sdk.exchange_server.serving import keep_what_is_loaded, raise_open_files, serving_exchange
+
+    from blocklist_sdk.net.server_tls import TlsFiles
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs both")

@@ -18,15 +18,13 @@ from blocklist_sdk.texts import counted, displayable, is_displayable, spreadshee
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist
-    from blocklist_sdk.recipient.exports.result import ExportResult
+    from blocklist_sdk.recipient.exports.result import ExportFormat, ExportResult
 
 WholeFormat = Literal["csv", "jsonl", "parquet"]
 """Formats with every entry as it was released, and all that is known about it."""
 
-PlainFormat = Literal["txt", "prefixes", "ios", "fritzbox", "misp"]
-"""Formats with the numbers that block now."""
-
 Format = Literal["csv", "jsonl", "parquet", "txt", "prefixes", "ios", "fritzbox", "misp"]
+"""These, and those of `ExportFormat`, with the numbers that block now."""
 
 _NAMES: Final = "csv, jsonl, parquet, txt, prefixes, ios, fritzbox or misp"
 
@@ -104,10 +102,11 @@ def export(
             check_output(output, blocklist)
         form = _format_of(output, format_)
         _check(form, output, scope=scope, max_expanded=max_expanded, as_json=as_json)
-        if form in get_args(WholeFormat):
-            _write_whole(blocklist, settings, form, output, as_json=as_json)
-        else:
-            _write_plain(blocklist, settings, form, output, scope=scope, max_expanded=max_expanded, as_json=as_json)
+        match form:
+            case "csv" | "jsonl" | "parquet":
+                _write_whole(blocklist, settings, form, output, as_json=as_json)
+            case _:
+                _write_plain(blocklist, settings, form, output, scope=scope, max_expanded=max_expanded, as_json=as_json)
 
 
 def _check(form: Format, output: Path | None, *, scope: Scope | None, max_expanded: int | None, as_json: bool) -> None:
@@ -130,7 +129,7 @@ def _check(form: Format, output: Path | None, *, scope: Scope | None, max_expand
 
 
 def _write_whole(
-    blocklist: "Blocklist", settings: Settings, form: Format, output: Path | None, *, as_json: bool
+    blocklist: "Blocklist", settings: Settings, form: WholeFormat, output: Path | None, *, as_json: bool
 ) -> None:
     table = blocklist.to_arrow()
     if output is None:
@@ -154,7 +153,7 @@ def _write_whole(
 def _write_plain(
     blocklist: "Blocklist",
     settings: Settings,
-    form: Any,
+    form: "ExportFormat",
     output: Path | None,
     *,
     scope: Scope | None,

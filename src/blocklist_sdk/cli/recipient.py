@@ -26,7 +26,7 @@ from blocklist_sdk.cli.output import (
 )
 from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.encodings import without_mark
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced, why_stale
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.fingerprint import spoken
 from blocklist_sdk.release.published import clock_behind_text
@@ -347,9 +347,5 @@ def _require_fresh(state: Status) -> None:
     if state.clock_behind_s is not None:
         raise Stale(f"feed {state.feed}: {clock_behind_text(state.clock_behind_s)}")
     if state.stale:
-        raise Stale(
-            f"the list of feed {state.feed!r} is past its signed expiry ({moment(state.expires) or 'unknown'}): "
-            f"{'run blocklist sync' if state.bundle is None else 'sync, and make the bundle anew'}; if that does not "
-            "help, the publisher is late, or this machine's clock is ahead",
-            expired=state.expires,
-        )
+        why = why_stale(state.feed, moment(state.expires), is_bundle=state.bundle is not None)
+        raise Stale(why, expired=state.expires)

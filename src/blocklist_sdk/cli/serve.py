@@ -12,6 +12,7 @@ from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import say, write_line
 from blocklist_sdk.cli.recipient import sync_line
 from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.settings.secret_files import first_line
@@ -117,10 +118,11 @@ def serve(
         require_fresh=require_fresh,
     )
     asked.check()
-    with opened_list(settings, watch=watch, require_fresh=require_fresh) as blocklist, log_to_stderr():
+    opened = opened_list(settings, watch=watch, require_fresh=require_fresh)
+    with opened as blocklist, log_to_stderr(), StopOnSignal() as stop:
         if watch:
             blocklist.add_listener(_say_sync)
-        serve_until_stopped(blocklist, asked, on_started=_show)
+        serve_until_stopped(blocklist, asked, stop=stop, on_started=_show)
 
 
 def opened_list(settings: Settings, *, watch: bool, require_fresh: bool) -> "Blocklist":

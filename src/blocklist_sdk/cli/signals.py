@@ -46,6 +46,10 @@ class StopOnSignal:
         writer, self._writer = self._writer, -1
         os.close(writer)
 
+    def fileno(self) -> int:
+        """The descriptor that is readable once the event is set, for `select`."""
+        return self._reader
+
     def set(self) -> None:
         """Set the event, from any thread."""
         with contextlib.suppress(OSError):  # it is set already, or the block has ended

@@ -13,7 +13,7 @@ def wrong(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     """What is wrong with the answer to a step; None if nothing is."""
     kind = answer.get("error")
     if kind is not None and kind not in KINDS:
-        return f"told of an error of the kind {kind!r}, which is none of {', '.join(KINDS)}"
+        return f"answered with an error of the kind {kind!r}, which is none of {', '.join(KINDS)}"
     return _JUDGES[step["do"]](step, answer)
 
 
@@ -22,7 +22,7 @@ def _sync(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     if "error" in expected:
         return _error(expected["error"], answer, took=f"took release {answer.get('serial')}")
     if "error" in answer:
-        return f"refused a repository that is as it should be: {_told(answer)}"
+        return f"refused a repository that is as it should be: {_shown(answer)}"
     for name in ("serial", "digest"):
         if answer.get(name) != expected[name]:
             return f"answered the {name} {answer.get(name)!r}, expected {expected[name]!r}"
@@ -33,11 +33,11 @@ def _error(kinds: Sequence[str], answer: Mapping[str, Any], *, took: str) -> str
     if "error" not in answer:
         return f"{took}, which it must refuse as {' or '.join(kinds)}"
     if answer["error"] not in kinds:
-        return f"refused it as {_told(answer)}, but must refuse it as {' or '.join(kinds)}"
+        return f"refused it as {_shown(answer)}, but must refuse it as {' or '.join(kinds)}"
     return None
 
 
-def _told(answer: Mapping[str, Any]) -> str:
+def _shown(answer: Mapping[str, Any]) -> str:
     return f"{answer['error']} ({answer.get('message') or 'without a message'})"
 
 
@@ -45,7 +45,7 @@ def _check(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     if "error" in step:
         return _error(step["error"], answer, took="answered questions")
     if "error" in answer:
-        return f"did not answer questions: {_told(answer)}"
+        return f"did not answer questions: {_shown(answer)}"
     for name in ("serial", "stale"):
         if answer.get(name) != step[name]:
             return f"answered questions with {name} {answer.get(name)!r}, expected {step[name]!r}"

@@ -73,7 +73,7 @@ def _run(case: Case, reader: Reader, server: CaseServer, cache: Path) -> CaseRes
 
 
 def _document(step: Mapping[str, Any], url: str, cache: Path) -> dict[str, Any]:
-    """What a reader is told of a step: never what it is expected to answer."""
+    """What a reader gets of a step: never the answer that is expected."""
     match step["do"]:
         case "sync":
             root = folder() / "repositories" / step["root"]

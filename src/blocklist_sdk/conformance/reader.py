@@ -58,10 +58,10 @@ def answer(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _ACTIONS[action](document)
     except BlocklistError as error:
-        return _told(error)
+        return _refusal(error)
 
 
-def _told(error: BlocklistError) -> dict[str, Any]:
+def _refusal(error: BlocklistError) -> dict[str, Any]:
     return {"error": next(_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS), "message": str(error)}
 
 
@@ -135,7 +135,7 @@ def _plan(have: Mapping[str, Any] | None, era: int, index: Mapping[str, Any]) ->
             read, serial=None if have is None else have["serial"], digest=None if have is None else have["digest"]
         )
     except BlocklistError as error:
-        return _told(error)
+        return _refusal(error)
     return {"files": [file.path for file in files_of(planned)]}
 
 

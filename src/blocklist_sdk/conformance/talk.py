@@ -9,7 +9,7 @@ KINDS: Final = (
     *("untrusted", "malformed", "stale", "unreachable", "invalid", "not-synced"),
     *("refused", "locked", "storage", "not-offered"),
 )
-"""The kinds of error that a reader tells of; all but the last are those of the protocol's page."""
+"""The kinds of error that a reader answers with; all but the last are those of the protocol's page."""
 
 _SHOWN_CHARACTERS: Final = 300
 
@@ -68,7 +68,7 @@ class CommandReader:
             raise ReaderFailed(f"it wrote JSON that is not an object: {_excerpt(done.stdout)}")
         if "error" in answer and done.returncode == 0:
             raise ReaderFailed(
-                f"it told of the error {answer['error']!r}, but ended with 0; an error ends with another code"
+                f"it answered with the error {answer['error']!r}, but exited with 0; an error needs another exit code"
             )
         if "error" not in answer and done.returncode != 0:
             raise ReaderFailed(f"it answered, but ended with {done.returncode}: {said}")

@@ -7,7 +7,6 @@ at once, before a handshake.
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import secrets
@@ -26,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from blocklist_sdk.exchange_server.connection_limits import ConnectionTable
 from blocklist_sdk.exchange_server.http.client_certificates import certificate_extension
 from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, HttpRefusal, problem_of
+from blocklist_sdk.net.listening import NO_FILES, NO_FILES_PAUSE_S, listening_sockets
 from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -65,8 +65,6 @@ _CHUNK_LINE_BYTES: Final = 32
 _SHED_LINGER_S: Final = 0.5
 _SHED_LINGERING: Final = 32
 
-_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NO_FILES_PAUSE_S: Final = 0.2
 _LOG_EVERY_S: Final = 60.0
 
 _RETRY_S: Final = "5"
@@ -426,9 +424,9 @@ class Acceptor:
             try:
                 taken, address = await loop.sock_accept(listener)
             except OSError as error:
-                if error.errno in _NO_FILES:
+                if error.errno in NO_FILES:
                     log.error("no more connections can be taken: %s", error.strerror)
-                    await asyncio.sleep(_NO_FILES_PAUSE_S)
+                    await asyncio.sleep(NO_FILES_PAUSE_S)
                 continue
             self._admit(taken, str(address[0]) if isinstance(address, tuple) else "")
             await asyncio.sleep(0)  # so that a flood of connections leaves time for those that are taken
@@ -502,16 +500,4 @@ async def listening(host: str, port: int, *, backlog: int) -> list[socket.socket
         OSError: the address cannot be used.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    with contextlib.ExitStack() as stack:
-        made = []
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setblocking(False)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(backlog)
-            made.append(listener)
-        stack.pop_all()
-    return made
+    return listening_sockets(found, backlog=backlog)

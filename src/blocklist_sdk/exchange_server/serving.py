@@ -7,7 +7,6 @@ import ipaddress
 import logging
 import queue
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -22,7 +21,8 @@ from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.connection_limits import ConnectionTable, connection_limits
 from blocklist_sdk.exchange_server.connections import Acceptor, GuardedConnection, listening
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.net.server_tls import TlsFiles as TlsFiles
+from blocklist_sdk.net.listening import url_of
+from blocklist_sdk.net.server_tls import TlsFiles, server_context
 from blocklist_sdk.texts import counted
 
 try:
@@ -83,9 +83,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets=[])  # it listens on nothing by itself
         self._acceptor = Acceptor(listeners, self._new_connection, self._table, config.ssl)
         self._acceptor.start()
-        host, port = listeners[0].getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        self._on_started(f"{'https' if config.is_ssl else 'http'}://{shown}:{port}")
+        self._on_started(url_of(listeners[0], "http" if config.ssl is None else "https"))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, and end those that there are."""
@@ -178,6 +176,7 @@ def server_of(
     Raises:
         InvalidInput: the certificates cannot be used.
     """
+    context = None if tls is None else server_context(tls)
     config = uvicorn.Config(
         create_app(exchange),
         host=host,
@@ -190,15 +189,9 @@ def server_of(
         timeout_keep_alive=_KEEP_S,
         timeout_graceful_shutdown=_STOP_S,
         ws="none",
-        ssl_certfile=tls.certificate if tls else None,
-        ssl_keyfile=tls.key if tls else None,
-        ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(f"the certificates cannot be used: {error}") from error
+    config.load()
+    config.ssl = context
     table = ConnectionTable[GuardedConnection](connection_limits(_open_files()), proxies_of(behind_proxy))
     return Server(config, on_started, table)
 

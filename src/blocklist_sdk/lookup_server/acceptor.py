@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, Protocol
+
+from blocklist_sdk.net.listening import NO_FILES, NO_FILES_PAUSE_S
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -15,9 +16,6 @@ _HANDSHAKE_S: Final = 10.0
 
 _WAIT_S: Final = 0.002
 """How long a worker that has more connections than another one leaves a new one to that, seconds."""
-
-_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NO_FILES_PAUSE_S: Final = 0.2
 
 
 class OpenDoor(Protocol):
@@ -83,10 +81,10 @@ def accepting(
         except BlockingIOError:
             return  # another worker was quicker
         except OSError as error:
-            if error.errno in _NO_FILES:
+            if error.errno in NO_FILES:
                 log.error("no more connections can be taken: %s", error.strerror)
                 loop.remove_reader(listener)
-                loop.call_later(_NO_FILES_PAUSE_S, listen)
+                loop.call_later(NO_FILES_PAUSE_S, listen)
             return
         if not makes_room():
             taken.close()

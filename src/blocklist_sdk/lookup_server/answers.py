@@ -1,47 +1,19 @@
-"""What every door asks: one number, and what stands against it."""
+"""What every door asks a list: the level in force for a number, a verdict, the answers for a column."""
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from blocklist_sdk.recipient.blocklist import Blocklist, level_path_of, number_of
 from blocklist_sdk.recipient.cache.kinds import Found
-from blocklist_sdk.records import Entry, Level, Scope, Status, Verdict
+from blocklist_sdk.records import Scope, Status, Verdict
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
 
-
-class LookUps(Protocol):
-    """The part of `Blocklist` that answers questions; a bundle has it as well."""
-
-    @property
-    def feed(self) -> str:
-        """The feed's name."""
-        ...
-
-    def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
-        """As `Blocklist.check`."""
-        ...
-
-    def entries(self, number: str | int) -> list[Entry]:
-        """As `Blocklist.entries`."""
-        ...
-
-    def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
-        """As `Blocklist.screen`."""
-        ...
-
-    def status(self) -> Status:
-        """As `Blocklist.status`."""
-        ...
-
-
 _STATUS_S: Final = 1.0
 """How long the state of the list is remembered, seconds: to find it out looks at the disk, and whoever watches a
 service needs no credentials."""
-
-_SOME_NUMBER: Final = 628_000_000_000
 
 
 class Answers:
@@ -51,36 +23,35 @@ class Answers:
     `Stale`, `StorageFailed`.
     """
 
-    def __init__(self, blocklist: LookUps) -> None:
-        """Asks nothing yet."""
-        self.blocklist: LookUps = blocklist
-        self._quick = blocklist if isinstance(blocklist, Blocklist) else None
+    def __init__(self, blocklist: Blocklist) -> None:
+        """Asks nothing yet.
+
+        Args:
+            blocklist: a list in a cache, or in a bundle.
+        """
+        self.blocklist: Blocklist = blocklist
         self._status: tuple[float, Status] | None = None
 
-    def blocks(self, number: str | int, scope: Scope | None = None) -> Level | None:
-        """What stands against a number; None if nothing does."""
-        return self.level(number, scope) or None
-
     def level(self, number: str | int, scope: Scope | None = None) -> Found:
-        """The same, "" if nothing does."""
-        path = None if self._quick is None else level_path_of(self._quick, scope)
+        """The level in force for a number, as `Verdict.level`; "" for none."""
+        path = level_path_of(self.blocklist, scope)
         if path is not None:
             found = path.level(path.read(number))
             if found is not None:
                 return found
         return self.blocklist.check(number, scope=scope).level or ""
 
-    def read(self, text: str) -> str | int:
-        """The number of a text for `levels`, where the list can be asked to read it; else the text as it is.
+    def read(self, text: str) -> int:
+        """The number of a text, for `levels`.
 
         Raises:
             InvalidNumber: it is not a telephone number.
         """
-        return text if self._quick is None else number_of(self._quick, text)
+        return number_of(self.blocklist, text)
 
     def levels(self, numbers: Sequence[str | int], scope: Scope | None = None) -> list[Found]:
-        """What stands against each of some numbers, "" if nothing does: as `Verdict.level`, and many times as quick."""
-        path = None if self._quick is None else level_path_of(self._quick, scope)
+        """The level in force for each of some numbers; "" for none. Many times as quick as `verdict`."""
+        path = level_path_of(self.blocklist, scope)
         if path is not None:
             found = list(map(path.level, map(path.read, numbers)))
             if None not in found:
@@ -97,7 +68,7 @@ class Answers:
 
     def check_ready(self) -> None:
         """Do nothing if the list can answer."""
-        self.blocklist.entries(_SOME_NUMBER)
+        level_path_of(self.blocklist, None)
 
     def status(self) -> Status:
         """The state of the list, a second old at most."""

@@ -1,7 +1,8 @@
 """Columns of numbers as Arrow streams, from clients that may send anything.
 
-A stream is read only after its messages say that it is small: the row count and the compression stand in the headers.
-Compressed and dictionary-encoded columns are refused, since a few bytes of them may stand for gigabytes.
+A stream is read only after the headers of its messages say that it is small: they have the number of rows, and whether
+buffers are compressed. Compressed and dictionary-encoded columns are refused, since a few bytes of them may stand for
+gigabytes.
 """
 
 import struct

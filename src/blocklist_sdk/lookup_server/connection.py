@@ -292,7 +292,9 @@ class HttpConnection(asyncio.Protocol):
         self._clear()
         self._is_in_head = True
         self._overhead = self._piece_bytes
-        self.is_idle = False
+        if self.is_idle:  # it came with the request before
+            self.is_idle = False
+            self.deadline = time.monotonic() + REQUEST_S
 
     def on_url(self, url: bytes) -> None:
         """Keep a part of the target."""

@@ -13,6 +13,7 @@ from typing import Final
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.lookup_server.counters import Door
 from blocklist_sdk.lookup_server.settings import ServeSettings
+from blocklist_sdk.net.listening import listening_sockets, url_of
 
 _BACKLOG: Final = 1024
 _SOCKET_MODE: Final = 0o660
@@ -59,22 +60,11 @@ def _tcp(stack: contextlib.ExitStack, door: Door, host: str, port: int, scheme: 
     """Listen on all addresses of a host."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listeners = []
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setblocking(False)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-            name, bound = listener.getsockname()[:2]
-            shown = f"[{name}]" if ":" in name else name
-            listeners.append(Listener(door, listener, f"{scheme}://{shown}:{bound}"))
+        made = listening_sockets(found, backlog=_BACKLOG)
     except OSError as error:
         reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
         raise InvalidInput(f"cannot listen on {host}, port {port}: {reason}. Give another address or port.") from error
-    return listeners
+    return [Listener(door, stack.enter_context(each), url_of(each, scheme)) for each in made]
 
 
 def _unix(stack: contextlib.ExitStack, path: Path) -> Listener:

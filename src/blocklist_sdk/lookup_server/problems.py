@@ -74,7 +74,8 @@ class Problem:
 
 FAULT: Final = Problem("fault", "a fault of this server: its log on standard error has more; please report it")
 
-_RETRY_S: Final = ("Retry-After", "5")
+RETRY_AFTER: Final = ("Retry-After", "5")
+"""Asks to come again in five seconds: a sync may have brought a list by then."""
 
 
 def problem_of(error: BlocklistError) -> Problem:
@@ -88,9 +89,9 @@ def problem_of(error: BlocklistError) -> Problem:
     if isinstance(error, InvalidInput):
         return Problem("invalid", str(error))
     if isinstance(error, NotSynced):
-        return Problem("not-synced", str(error), headers=(_RETRY_S,))
+        return Problem("not-synced", str(error), headers=(RETRY_AFTER,))
     if isinstance(error, Stale):
-        return Problem("stale", str(error), headers=(_RETRY_S,))
+        return Problem("stale", str(error), headers=(RETRY_AFTER,))
     if isinstance(error, StorageFailed):
-        return Problem("unavailable", str(error), headers=(_RETRY_S,))
+        return Problem("unavailable", str(error), headers=(RETRY_AFTER,))
     return FAULT

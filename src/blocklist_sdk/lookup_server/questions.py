@@ -43,7 +43,7 @@ def verdict_bytes(answers: Answers, text: str, scope: Scope | None) -> tuple[byt
 
 
 def verdict_or_error(answers: Answers, number: str | int, scope: Scope | None) -> tuple[bytes, Level | None, bool]:
-    """One line of a list of answers, its level, and whether it is a number; ``error`` stands in place of a verdict.
+    """One line of a list of answers, its level, and whether it is a number; ``error`` is in the place of a verdict.
 
     Raises:
         NotSynced, Stale, StorageFailed: as `Answers` does.

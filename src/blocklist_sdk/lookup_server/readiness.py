@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from blocklist_sdk.errors import why_not_synced
-from blocklist_sdk.lookup_server.problems import Problem
+from blocklist_sdk.errors import why_not_synced, why_stale
+from blocklist_sdk.lookup_server.problems import RETRY_AFTER, Problem
 from blocklist_sdk.recipient.verdict_documents import moment
 from blocklist_sdk.records import Status
 
@@ -18,15 +18,13 @@ def readiness(status: Status, *, require_fresh: bool) -> Problem | None:
     members = tuple(described(status).items())
     if status.serial is None:
         detail = why_not_synced(status.feed, status.last_error, is_on_disk=bool(status.generations))
-        return Problem("not-synced", detail, more=members)
+        return Problem("not-synced", detail, more=members, headers=(RETRY_AFTER,))
     if require_fresh and status.clock_behind_s is not None:
         behind = f"this machine's clock is at least {status.clock_behind_s} s behind: set it"
-        return Problem("stale", behind, more=members)
+        return Problem("stale", behind, more=members, headers=(RETRY_AFTER,))
     if require_fresh and status.stale:
-        mend = "sync it" if status.bundle is None else "sync, and make the bundle anew"
-        expired = f"the list of feed {status.feed!r} is past its signed expiry ({moment(status.expires) or 'unknown'})"
-        detail = f"{expired}: {mend}; if that does not help, the publisher is late, or this machine's clock is ahead"
-        return Problem("stale", detail, more=members)
+        detail = why_stale(status.feed, moment(status.expires), is_bundle=status.bundle is not None)
+        return Problem("stale", detail, more=members, headers=(RETRY_AFTER,))
     return None
 
 

@@ -95,7 +95,7 @@ def split_key(key: str) -> tuple[str, Scope | None]:
 
 
 @dataclass(slots=True)
-class Door:
+class RedisDoor:
     """What all conversations of a worker share.
 
     Attributes:
@@ -173,7 +173,7 @@ class Conversation:
         version: the version of the protocol.
     """
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: RedisDoor) -> None:
         self.door = door
         self.id: int = door.next_id
         door.next_id += 1
@@ -210,7 +210,7 @@ class Conversation:
         return b"".join(map(reply_of.__getitem__, levels))
 
     def _levels(self, questions: Sequence[tuple[str | int, Scope | None]]) -> list[Found]:
-        """What stands against some numbers, by one look at the list for each scope; counted.
+        """The levels in force for some numbers, by one look at the list for each scope; counted.
 
         Raises:
             BlocklistError: one of them has no answer.
@@ -239,7 +239,7 @@ class Conversation:
         return _REPLIES[self.version][level]
 
     def _level(self, key: str) -> Found:
-        """What stands against a key's number; counted.
+        """The level in force for a key's number; counted.
 
         Raises:
             BlocklistError: it has no answer.
@@ -299,10 +299,7 @@ class Conversation:
 
     def _each(self, keys: Sequence[bytes], answer: Callable[[Sequence[Found]], bytes]) -> Iterator[bytes | None]:
         """Read the numbers a few at a time, and look them up at once: reading is what may take long."""
-        if len(keys) > NUMBERS_MAX:
-            yield resp.error(f"ERR a request may have {NUMBERS_MAX:,} numbers: send several requests")
-            return
-        questions: list[tuple[str | int, Scope | None]] = []
+        questions: list[tuple[int, Scope | None]] = []
         try:
             for key in keys:
                 text, scope = split_key(_key(key))
@@ -412,7 +409,7 @@ class Conversation:
         if part == b"info" and not rest:
             return resp.verbatim(self._line(), self.version)
         if part == b"list":
-            # Other clients' names are nobody's business: each sees itself.
+            # Each client sees itself alone.
             return resp.verbatim(self._line(), self.version)
         if part in (b"no-evict", b"no-touch") and len(rest) == 1:
             return resp.OK

@@ -13,7 +13,7 @@ from typing import Final
 from blocklist_sdk.lookup_server import resp
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import DoorCounters
-from blocklist_sdk.lookup_server.redis_commands import Conversation, Door
+from blocklist_sdk.lookup_server.redis_commands import Conversation, RedisDoor
 from blocklist_sdk.lookup_server.resp import RequestReader, plain_keys
 
 REQUEST_S: Final = 10.0
@@ -62,7 +62,7 @@ class RedisConnections:
         """
         self._limit = limit
         shown = None if token is None else token.encode()
-        self.door: Door = Door(answers, counters, shown, version("blocklist-sdk"), port)
+        self.door: RedisDoor = RedisDoor(answers, counters, shown, version("blocklist-sdk"), port)
         self.open: set[RedisConnection] = set()
         self.strangers: dict[RedisConnection, None] = {}
         self.is_draining: bool = False
@@ -120,6 +120,7 @@ class RedisConnection(asyncio.Protocol):
         self._reader = RequestReader()
         self._transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], object] = _nowhere
+        self._was_trusted = talk.is_trusted
         self._is_writing_paused = False
         self._has_turn_coming = False
         # Whether requests are answered as they come: nothing waits, and nothing is half read.
@@ -214,7 +215,7 @@ class RedisConnection(asyncio.Protocol):
                 self._work = None
                 replies.append(part)
                 size += len(part)
-            if talk.is_trusted is not (reader.arguments_max == resp.ARGUMENTS_MAX):
+            if talk.is_trusted is not self._was_trusted:
                 self._on_trust()
             if size >= _TURN_BYTES or time.perf_counter() >= turn_ends:
                 is_turn_over = True
@@ -246,6 +247,7 @@ class RedisConnection(asyncio.Protocol):
 
     def _on_trust(self) -> None:
         """Note that the client has shown the token, or has gone back to the beginning."""
+        self._was_trusted = self._talk.is_trusted
         if self._talk.is_trusted:
             self._reader.arguments_max = resp.ARGUMENTS_MAX
             self._all.strangers.pop(self, None)

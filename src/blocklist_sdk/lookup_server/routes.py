@@ -3,7 +3,6 @@
 import hmac
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from blocklist_sdk import times
@@ -229,7 +228,7 @@ class Routes:
         status = self._answers.status()
         problem = readiness(status, require_fresh=self._require_fresh)
         if problem is not None:
-            return problem_response(replace(problem, headers=(("Retry-After", "5"),)))
+            return problem_response(problem)
         return json_response({"status": "ready", **described(status)})
 
     def _metrics(self, request: Request, counters: DoorCounters) -> Work:

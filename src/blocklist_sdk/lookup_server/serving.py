@@ -18,8 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.lookup_server.answers import Answers
@@ -53,14 +52,25 @@ class _Worker:
     """The parent's end: it has an end of file when the worker has ended."""
 
 
-def serve(blocklist: "Blocklist", settings: ServeSettings, *, on_started: Callable[[Sequence[str]], object]) -> None:
-    """Serve look-ups until SIGINT or SIGTERM.
+class Stop(Protocol):
+    """What ends a service: readable once it has to end."""
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable."""
+        ...
+
+
+def serve(
+    blocklist: "Blocklist", settings: ServeSettings, *, stop: Stop, on_started: Callable[[Sequence[str]], object]
+) -> None:
+    """Serve look-ups until it has to stop.
 
     To be called in the main thread of a process without other threads, since it forks.
 
     Args:
         blocklist: the list; it is open, and may not be synced yet.
         settings: what to listen on, and whom to answer.
+        stop: ends it; the commands give what SIGINT and SIGTERM make readable.
         on_started: called with the addresses once they are open and the workers run.
 
     Raises:
@@ -74,16 +84,15 @@ def serve(blocklist: "Blocklist", settings: ServeSettings, *, on_started: Callab
         with contextlib.suppress(BlocklistError):
             blocklist.status()  # opens it; if that fails, questions say why
         _keep_what_is_loaded()
-        with _stopping() as signals:
-            workers: list[_Worker] = []
-            try:
-                for number in range(settings.workers):
-                    workers.append(_fork(blocklist, settings, listeners, tls, counters, number, workers))
-                on_started([listener.address for listener in listeners])
-                with _syncing(blocklist, settings, counters):
-                    dead = _wait(signals, workers)
-            finally:
-                ended = _stop(workers)
+        workers: list[_Worker] = []
+        try:
+            for number in range(settings.workers):
+                workers.append(_fork(blocklist, settings, listeners, tls, counters, number, workers))
+            on_started([listener.address for listener in listeners])
+            with _syncing(blocklist, settings, counters):
+                dead = _wait(stop, workers)
+        finally:
+            ended = _stop(workers)
     if dead is not None:
         raise BlocklistError(
             f"worker {dead.number + 1} of {settings.workers} (process {dead.process}) has ended by itself, "
@@ -156,35 +165,10 @@ def _syncing(blocklist: "Blocklist", settings: ServeSettings, counters: Counters
         yield
 
 
-@contextlib.contextmanager
-def _stopping() -> Iterator[socket.socket]:
-    """A socket that is readable once SIGINT or SIGTERM has come."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.setblocking(False)
-        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        handlers = {
-            number: signal.signal(number, _ignore)
-            for number in _SIGNALS
-            # A process that was started with Ctrl-C ignored, as in the background of a shell, keeps ignoring it.
-            if signal.getsignal(number) is not signal.SIG_IGN
-        }
-        try:
-            yield ours
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The interpreter has written to the wake-up descriptor already."""
-
-
-def _wait(signals: socket.socket, workers: Sequence[_Worker]) -> _Worker | None:
-    """Wait for a signal, or for a worker that ends; return the worker."""
-    ready, _, _ = select.select([signals, *(worker.lifeline for worker in workers)], [], [])
-    return None if signals in ready else next(worker for worker in workers if worker.lifeline in ready)
+def _wait(stop: Stop, workers: Sequence[_Worker]) -> _Worker | None:
+    """Wait until the service has to stop, or a worker ends; return the worker."""
+    ready, _, _ = select.select([stop, *(worker.lifeline for worker in workers)], [], [])
+    return None if stop in ready else next(worker for worker in workers if worker.lifeline in ready)
 
 
 def _stop(workers: Sequence[_Worker]) -> dict[int, int]:

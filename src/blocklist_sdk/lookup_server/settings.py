@@ -1,12 +1,12 @@
 """The settings of a look-up server: what `blocklist serve` was asked for."""
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.server_tls import TlsFiles
 
 PORT: Final = 8044
@@ -20,8 +20,6 @@ TOKEN_CHARS_MIN: Final = 16
 
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9._~+/-]{{{TOKEN_CHARS_MIN},}}=*")
 """What a header can carry (RFC 6750, 2.1)."""
-
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +51,7 @@ class ServeSettings:
     require_fresh: bool = False
 
     def check(self) -> None:
-        """Check that somebody can ask, and that nobody else can.
+        """Check that there is a door, and that clients show something wherever other machines reach it.
 
         Raises:
             InvalidInput: there is no door; or a door is open to other machines, and clients show nothing.
@@ -80,17 +78,3 @@ class ServeSettings:
     def is_protected(self) -> bool:
         """Whether clients must show something: a token, or a certificate."""
         return self.token is not None or (self.tls is not None and self.tls.client_ca is not None)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
-
-    >>> [is_loopback(each) for each in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "192.0.2.7", "lists.example")]
-    [True, True, True, False, False, False, False]
-    """
-    try:
-        parsed = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower() in _LOOPBACK_NAMES
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback

@@ -1,4 +1,4 @@
-"""One worker of a look-up server: an event loop that takes connections and answers them, until it is told to stop."""
+"""One worker of a look-up server: an event loop that takes connections and answers them, until SIGTERM."""
 
 import asyncio
 import contextlib

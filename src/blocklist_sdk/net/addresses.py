@@ -215,15 +215,19 @@ def may_have_secret(text: str) -> bool:
 def is_loopback(host: str | None) -> bool:
     """Whether a host is this machine, by its name or its address.
 
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("localhost.example"), is_loopback(None)
-    (True, True, False, False)
+    >>> [is_loopback(each) for each in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost")]
+    [True, True, True, True]
+    >>> [is_loopback(each) for each in ("0.0.0.0", "::", "192.0.2.7", "localhost.example", None)]
+    [False, False, False, False, False]
     """
-    if host is None or host == "localhost":
+    if host is None or host.lower() == "localhost":
         return host is not None
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def origin_of(url: str) -> str:

@@ -1,6 +1,6 @@
 """Servers inside this process, for tests: requests to their hosts use no socket, no proxy, no TLS and no waits.
 
-Hosts end in ``.test``, which is nobody's and never will be (RFC 6761), so that no server of the world can be replaced.
+Hosts end in ``.test``, which is reserved for tests (RFC 6761), so that no real server can be replaced.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def answering(host: str, server: InMemoryServer) -> Iterator[None]:
 
 
 def server_at(url: "httpx.URL | str") -> InMemoryServer | None:
-    """The server that answers for a URL; None, as for all of the world, if none does."""
+    """The server that answers for a URL; None if none does."""
     if not _servers:
         return None
     try:

@@ -486,8 +486,7 @@ class Blocklist:
                 with ``when_stale="raise"``.
         """
         verdict = self._verdict(number, scope)
-        if scope is not None and (verdict.scope_listed is False or self._current.is_scope_rare(scope)):
-            self._current.warn_of_scope(scope)
+        self._current.warn_of_rare_scope(scope)
         return verdict
 
     def _verdict(self, number: str | int, scope: Scope | None) -> Verdict:
@@ -560,8 +559,7 @@ class Blocklist:
             NotSynced, Stale: as for `check`.
         """
         screening = self._screening(scope)
-        if scope is not None and (screening.scope_listed is False or self._current.is_scope_rare(scope)):
-            self._current.warn_of_scope(scope)
+        self._current.warn_of_rare_scope(scope)
         return screening
 
     def _screening(self, scope: Scope | None, at: datetime | None = None) -> "Screening":

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, NotSynced, Stale, why_not_synced
+from blocklist_sdk.errors import BlocklistError, NotSynced, Stale, why_not_synced, why_stale
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.kinds import Found
@@ -92,8 +92,8 @@ class OpenList(ABC):
         opened: the release in force and when it expires; None before the first sync.
     """
 
-    _renewal = "sync it"
-    """What to do about a list that is past its expiry."""
+    _is_bundle: bool = False
+    """What to do about a list past its expiry goes by it."""
 
     def __init__(self, feed: str, *, read: Callable[[str | int], int], when_stale: WhenStale) -> None:
         """Opens nothing yet."""
@@ -178,11 +178,8 @@ class OpenList(ABC):
         Raises:
             Stale: `when_stale` is ``raise``.
         """
-        when = "unknown" if expires is None else times.iso(expires)
-        message = (
-            f"the list of feed {self._feed!r} is past its signed expiry ({when}): {self._renewal}; if that does not "
-            "help, the publisher is late, or this machine's clock is ahead"
-        )
+        when = None if expires is None else times.iso(expires)
+        message = why_stale(self._feed, when, is_bundle=self._is_bundle)
         if self._when_stale == "raise":
             raise Stale(message, expired=expires)
         now = time.monotonic()
@@ -190,9 +187,13 @@ class OpenList(ABC):
             self._next_stale_warning = now + _STALE_WARNING_EVERY_S
             log.warning("%s", message)
 
-    def is_scope_rare(self, scope: Scope) -> bool:
-        """Whether few entries of the generation in force have a scope."""
-        return self.opened is not None and self.opened[0].is_scope_rare(scope)
+    def warn_of_rare_scope(self, scope: Scope | None) -> None:
+        """Log that no entry, or only few, of the generation in force has a scope that was asked for, if that is so."""
+        generation = self.opened[0] if self.opened else None
+        if scope is None or generation is None:
+            return
+        if generation.lists_scope(scope) is False or generation.is_scope_rare(scope):
+            self.warn_of_scope(scope)
 
     def warn_of_scope(self, scope: Scope) -> None:
         """Log that no entry, or only few, has a scope that was asked for; once for each generation."""
@@ -254,8 +255,7 @@ class OpenList(ABC):
                 return None  # closed by another thread
             known = fast_path, self._make_level_path(fast_path, opened[0], rules, scope, times.now().timestamp())
             self._level_paths[scope] = known
-            if scope is not None and (opened[0].lists_scope(scope) is False or self.is_scope_rare(scope)):
-                self.warn_of_scope(scope)
+            self.warn_of_rare_scope(scope)
         return known[1] if known[1].start <= now < known[1].stop else None
 
     def _make_level_path(

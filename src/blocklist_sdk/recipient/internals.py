@@ -295,13 +295,10 @@ class Internals(AskedInternals):
         return self.store.directory, self.state_file.parent
 
     def in_force(self) -> tuple[Generation, Rules]:
-        """The generation in force at this moment, and the rules that go before it.
-
-        Raises:
-            NotSynced, Stale: as for `Blocklist.check`.
-        """
-        self.current.reload(wait=True)
-        return self.current.generation()[0], self.current.rules()
+        """The generation in force at this moment, and the rules: see `AskedInternals.in_force`."""
+        found, rules = super().in_force()
+        assert isinstance(found, Generation), "the store opens generations"
+        return found, rules
 
     def open_transport(self) -> "Transport":
         """What fetches from the repository."""

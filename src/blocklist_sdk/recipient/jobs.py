@@ -6,7 +6,6 @@ it, and keeps it open for all parts that it is given. A worker that finds anothe
 started with refuses to answer, so that no table is screened against two lists.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +21,7 @@ from blocklist_sdk.numbers import Form, FormDecision
 from blocklist_sdk.numbers.text import check_form
 from blocklist_sdk.recipient.arguments import protected_numbers
 from blocklist_sdk.recipient.blocklist import Blocklist, screening_of
+from blocklist_sdk.recipient.cache.pieces import sha256_of
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.recipient.screening.columns import Screening
 from blocklist_sdk.records import Scope
@@ -150,7 +150,7 @@ def start_job(
     declared = form.form if isinstance(form, FormDecision) else check_form(form)
     file = Path(path)
     bundle = BundleToOpen(
-        sha256=sha256_of(file),
+        sha256=sha256_of_bundle(file),
         root=read_root(root),
         region=region,
         protected=protected_numbers(protected, region),
@@ -177,7 +177,7 @@ def start_job(
     return ScreeningJob(bundle, release, scope, declared, at)
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of_bundle(path: Path) -> str:
     """The SHA-256 of a bundle, in hexadecimal digits.
 
     Raises:
@@ -186,8 +186,7 @@ def sha256_of(path: Path) -> str:
     """
     with storage(path):
         try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _missing(path) from error
 
@@ -204,7 +203,7 @@ def _opened(path: Path, bundle: BundleToOpen) -> Blocklist:
         stamp = _stamp_of(path)
         known = _kept.pop((path, bundle), None)
         if known is None or known[0] != stamp:
-            if sha256_of(path) != bundle.sha256:
+            if sha256_of_bundle(path) != bundle.sha256:
                 raise InvalidInput(
                     f"{path} on this machine is not the bundle that the job was started with: put the same file on "
                     "every machine, and do not replace it before the job has ended"

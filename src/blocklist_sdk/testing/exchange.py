@@ -15,8 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.demo.generated import ACCOUNTS, RECIPIENTS, REGION
@@ -29,6 +28,7 @@ from blocklist_sdk.net.oauth import TOKEN_PATH, ClientCredentials
 from blocklist_sdk.places import resolved, temporary_directory
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.testing.clock import Clock, fake_clock, machine_clock
+from blocklist_sdk.testing.faults import Healing, network_fault
 from blocklist_sdk.texts import missing_extra
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from blocklist_sdk.exchange.models import Publication
     from blocklist_sdk.exchange_server.exchange import Exchange
+    from blocklist_sdk.recipient.from_settings import ListArguments
 
 ExchangeFault = Literal["unreachable", "slow", "captive-portal"]
 """What can go wrong between a client and a `FakeExchange`, besides statuses."""
@@ -125,7 +126,7 @@ class FakeExchange:
         """
         return AsyncExchangeClient(self.url, auth=self.auth(account))
 
-    def blocklist(self, account: str, **options: Any) -> Blocklist:
+    def blocklist(self, account: str, **options: "Unpack[ListArguments]") -> Blocklist:
         """The list of a recipient's account, not synced yet; it is closed with the exchange.
 
         Args:
@@ -136,12 +137,11 @@ class FakeExchange:
         Raises:
             InvalidInput: there is no such account, or no feed is known for it.
         """
-        feed = options.pop("feed", RECIPIENTS.get(account))
+        feed = options.get("feed", RECIPIENTS.get(account))
         if feed is None:
             raise InvalidInput(f"the feed of the account {account!r} is not known: give feed=")
-        given = {"root": self.root, "region": REGION, "auth": self.auth(account), **options}
-        opened = Blocklist.open(given.pop("url", f"{self.url}/repository"), feed=feed, **given)
-        return self._opened.enter_context(opened)
+        given: dict[str, Any] = {"url": f"{self.url}/repository", "feed": feed, "root": self.root, "region": REGION}
+        return self._opened.enter_context(Blocklist.open(**{**given, "auth": self.auth(account), **options}))
 
     def environment(self, account: str) -> dict[str, str]:
         """The settings of an account, as variables of the environment: for `monkeypatch.setenv`.
@@ -223,7 +223,7 @@ class FakeExchange:
             )
         with self._lock:
             self._failure = _Failure(fault, retry_after, path, count)
-        return _Healing(self)
+        return Healing(self.heal)
 
     def heal(self) -> None:
         """End the fault, if there is one."""
@@ -276,27 +276,11 @@ class FakeExchange:
         self._opened.close()
 
 
-class _Healing(contextlib.AbstractContextManager[None]):
-    def __init__(self, exchange: FakeExchange) -> None:
-        self._exchange = exchange
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._exchange.heal()
-
-
 def _failed(request: httpx.Request, failure: _Failure) -> httpx.Response:
-    if failure.fault == "unreachable":
-        raise httpx.ConnectError("Connection refused", request=request)
-    if failure.fault == "slow":
-        raise httpx.ReadTimeout("timed out", request=request)
-    if failure.fault == "captive-portal":
-        return answered(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
-    assert isinstance(failure.fault, int)
+    fault = network_fault(failure.fault, request)
+    if fault is not None:
+        return fault
+    assert isinstance(failure.fault, int), "fail has checked it"
     from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, problem_with_status
 
     headers = {} if failure.retry_after is None else {"Retry-After": str(failure.retry_after)}

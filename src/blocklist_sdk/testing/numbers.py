@@ -11,7 +11,8 @@ _STEP: Final = 7_777_777
 def generated_numbers(count: int, *, start: int = 0) -> list[str]:
     """Generated numbers in international form: distinct, in no order, and the same ones on every call.
 
-    All have the prefix +62 812 and a valid length; whether any of them is somebody's, nobody has looked up.
+    All have the prefix +62 812 and a valid length; they may belong to somebody, so never
+    call them or write to them.
 
     Args:
         count: how many.

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,8 +28,12 @@ from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.guard import Guard
 from blocklist_sdk.records import SCOPES, Entry
 from blocklist_sdk.testing.clock import Clock, fake_clock
+from blocklist_sdk.testing.faults import Healing, network_fault
 from blocklist_sdk.testing.numbers import generated_numbers
 from blocklist_sdk.texts import counted
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.from_settings import ListArguments
 
 Fault = Literal[
     "unreachable",
@@ -63,13 +66,12 @@ _LONG_AGO: Final = timedelta(days=8)
 
 _REASONS_SHOWN_MAX: Final = 10
 _RETRY_AFTER_S: Final = 3600
-_OF_NETWORK: Final[dict[str, tuple[int, bytes, dict[str, str]]]] = {
+_OF_SERVER: Final[dict[str, tuple[int, bytes, dict[str, str]]]] = {
     "server-error": (503, b"", {}),
     "too-many-requests": (429, b"", {"Retry-After": str(_RETRY_AFTER_S)}),
     "not-permitted": (401, b"", {}),
-    "captive-portal": (200, b"<html>Please log in</html>", {"Content-Type": "text/html"}),
 }
-"""What a server, or who is in its place, answers to every request: status, body, headers."""
+"""What a server in trouble answers to every request: status, body, headers."""
 
 
 class FakeRepository:
@@ -123,7 +125,7 @@ class FakeRepository:
         }
         return {name: value for name, value in given.items() if value is not None}
 
-    def blocklist(self, **options: Any) -> Blocklist:
+    def blocklist(self, **options: "Unpack[ListArguments]") -> Blocklist:
         """Open the feed as a recipient: pinned to this repository, with a cache in `directory`, and not synced yet.
 
         Lists that are opened without a ``cache_dir`` share one cache, as the processes of a machine do.
@@ -131,8 +133,8 @@ class FakeRepository:
         Args:
             options: as for `Blocklist.open`; they go before what is said here.
         """
-        given = {"feed": self.feed, "root": self.root, "region": self.region, **options}
-        opened = Blocklist.open(given.pop("url", self.url), **given)
+        given: dict[str, Any] = {"url": self.url, "feed": self.feed, "root": self.root, "region": self.region}
+        opened = Blocklist.open(**{**given, **options})
         self._opened.append(opened)
         return opened
 
@@ -200,7 +202,7 @@ class FakeRepository:
     def remove(self, entries: Iterable[Listed]) -> ReleaseResult:
         """Publish the next release: the current list without the entries of these numbers and ranges.
 
-        Whoever has synced refuses a list that has become empty (`Refused`), as in the world: leave one number on it.
+        Whoever has synced refuses a list that has become empty (`Refused`): leave one number on it.
 
         Raises:
             InvalidInput: none of them is listed.
@@ -229,7 +231,7 @@ class FakeRepository:
     def fail(self, fault: Fault) -> contextlib.AbstractContextManager[None]:
         """Let something go wrong from now on, until `heal`, or until the end of a ``with`` block; one fault at a time.
 
-        Syncs then raise what they would raise in the world, at once:
+        Syncs then raise what they would raise with a real repository, at once:
 
         - `Unreachable`: ``unreachable`` (no connection), ``slow`` (no answer in time), ``server-error`` (503),
           ``too-many-requests`` (429, with `Unreachable.retry_after`);
@@ -260,7 +262,7 @@ class FakeRepository:
             elif fault in ("mass-removal", "mass-addition"):
                 self._heal = self._replace_list(fault)
             self._fault = fault
-        return _Healing(self)
+        return Healing(self.heal)
 
     def heal(self) -> None:
         """End the fault, if there is one. A list that was replaced by it is published again."""
@@ -318,12 +320,11 @@ class FakeRepository:
         """Answer a request of this process's clients; not for users."""
         with self._lock:
             fault = self._fault
-            if fault == "unreachable":
-                raise httpx.ConnectError("Connection refused", request=request)
-            if fault == "slow":
-                raise httpx.ReadTimeout("timed out", request=request)
-            if fault in _OF_NETWORK:
-                return answered(*_OF_NETWORK[fault])
+            failed = network_fault(fault, request)
+            if failed is not None:
+                return failed
+            if fault in _OF_SERVER:
+                return answered(*_OF_SERVER[fault])
             if fault is None and abs(times.now() - self._signed_at) >= _SIGN_AGAIN:
                 self._sign()
             content = self._content(request.url.path, fault)
@@ -360,19 +361,6 @@ class FakeRepository:
             opened.close()
 
 
-class _Healing(contextlib.AbstractContextManager[None]):
-    def __init__(self, repository: FakeRepository) -> None:
-        self._repository = repository
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._repository.heal()
-
-
 def _as_list(entries: pa.Table) -> pa.Table:
     """A release as a list to be published: entries that were removed meanwhile cannot have their old ids again."""
     columns = {name: entries.column(name) for name in entries.column_names if name != "entry"}
@@ -382,7 +370,7 @@ def _as_list(entries: pa.Table) -> pa.Table:
 
 
 def _wrongly_signed(metadata: bytes) -> bytes:
-    """Metadata whose signatures are of the right form, and of nobody."""
+    """Metadata whose signatures have the right form, and do not verify."""
     document = json.loads(metadata)
     for signature in document["signatures"]:
         signature["sig"] = signature["sig"][::-1]

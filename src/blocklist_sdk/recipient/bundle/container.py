@@ -61,7 +61,7 @@ def _padding(length: int) -> int:
 
 
 def header(name: str, length: int) -> bytes:
-    r"""The header of a member: a plain file that everybody may read, of nobody and no time.
+    r"""The header of a member: a plain file that everybody may read, without an owner and a time.
 
     >>> len(header("rows/number", 80)), header("a", 8)[257:263]
     (512, b'ustar\x00')
@@ -73,7 +73,7 @@ def header(name: str, length: int) -> bytes:
 
 
 def members_of(data: memoryview) -> tuple[Member, ...]:
-    """The members of an archive, in order; only their headers and what stands between them are read.
+    """The members of an archive, in order; only their headers and the fill between them are read.
 
     Raises:
         Untrusted: it is not such an archive, to the last byte.
@@ -85,12 +85,12 @@ def members_of(data: memoryview) -> tuple[Member, ...]:
         member = _member_at(data, at)
         if member is None or member.name in names or len(found) == _MEMBERS_MAX:
             raise Untrusted(
-                f"what stands at byte {at} is not as it was written" if at else "it does not begin as a bundle does"
+                f"what is at byte {at} is not as it was written" if at else "it does not begin as a bundle does"
             )
         if member.end > len(data):
             raise Untrusted(f"it ends at byte {len(data)}, within {member.name}: it was cut off")
         if any(data[member.offset + member.length : member.end]):
-            raise Untrusted(f"what stands behind {member.name} is not as it was written")
+            raise Untrusted(f"what follows {member.name} is not as it was written")
         found.append(member)
         names.add(member.name)
         at = member.end

@@ -188,7 +188,7 @@ def _read(kind: type[_Signed], data: bytes) -> Metadata[_Signed]:
     metadata: Metadata[_Signed] = Metadata.from_bytes(data)
     # Keys may be shared by roles, so that a signature alone does not say which one it is.
     if metadata.signed.type != kind.type:
-        raise Malformed(f"{metadata.signed.type} metadata stands in the place of {kind.type}")
+        raise Malformed(f"{kind.type} metadata is expected, and this is {metadata.signed.type} metadata")
     return metadata
 
 

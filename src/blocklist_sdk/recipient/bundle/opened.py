@@ -1,4 +1,4 @@
-"""A bundle that answers questions: what stands behind `Blocklist.open_bundle`."""
+"""A bundle that answers questions: the inside of `Blocklist.open_bundle`."""
 
 import logging
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class BundleList(OpenList):
 
     opened: tuple[ReleaseAnswers, datetime | None] | None
     fast_path: FastPath
-    _renewal = "make the bundle anew from a list that is synced"
+    _is_bundle: bool = True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a recipient has decided himself, as it travels in a bundle: overrides and own protected numbers. Unsigned."""
+"""A recipient's own decisions, as they are in a bundle: overrides and own protected numbers. Unsigned."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OwnDecisions:
-    """What a recipient has decided himself.
+    """A recipient's own decisions.
 
     Attributes:
-        overrides: his overrides, in force or not.
-        protected: the numbers that he protects beside the authority.
+        overrides: its overrides, in force or not.
+        protected: the numbers that it protects beside the authority.
     """
 
     overrides: tuple[Override, ...] = ()
@@ -62,7 +62,7 @@ class OwnDecisions:
 
 
 class BundledOverrides(Overrides):
-    """The overrides of a bundle, which nobody changes; none where those in it do not count."""
+    """The overrides of a bundle, which cannot be changed; none where those in it do not count."""
 
     def __init__(
         self,

@@ -164,7 +164,7 @@ class Proved:
     Attributes:
         release: the release.
         evidence: what is signed about it.
-        own: what its maker decided himself, which nobody signs; None if the bundle was made without.
+        own: its maker's own decisions, which are not signed; None if the bundle was made without.
     """
 
     release: "BundledRelease"
@@ -172,7 +172,7 @@ class Proved:
     own: bytes | None
 
     def own_decisions(self) -> OwnDecisions:
-        """What its maker decided himself.
+        """Its maker's own decisions.
 
         Raises:
             InvalidInput: the bundle was made without.

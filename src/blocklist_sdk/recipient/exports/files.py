@@ -45,7 +45,7 @@ def export_file(
     Your overrides and protected numbers count as they do there. A file appears under its name only when it is complete.
 
     Args:
-        blocklist: the list, synced.
+        blocklist: the list, synced or opened from a bundle.
         output: the file, or an open binary file such as standard output.
         output_format: ``txt``, one number a line, E.164 with a plus; ``prefixes``, the fewest prefixes as CSV, each
             with the number of digits of the numbers that it stands for; ``ios``, 64-bit integers, lowest byte first,
@@ -73,10 +73,9 @@ def export_file(
     if isinstance(output, Path):
         check_name(output)
     to_be_read = access(group, file_mode).to_be_read()
-    internals = asked_internals_of(blocklist)
-    generation, rules = internals.in_force()
-    if scope is not None and (generation.lists_scope(scope) is False or generation.is_scope_rare(scope)):
-        internals.current.warn_of_scope(scope)
+    asked = asked_internals_of(blocklist)
+    generation, rules = asked.in_force()
+    asked.current.warn_of_rare_scope(scope)
     about = generation.about
     blocked = Blocked(generation.layers, rules, times.now(), about.published_at, scope)
     counts = blocked.counts()
