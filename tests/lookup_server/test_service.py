@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import httpx
 import pytest
 import trustme
 
-from blocklist_sdk import Publisher
+from blocklist_sdk import InvalidInput, Publisher
+from blocklist_sdk.lookup_server.listeners import listening
+from blocklist_sdk.lookup_server.settings import ServeSettings
 from blocklist_sdk.net.tls import tls_context
 from blocklist_sdk.publisher import Lifetimes, Timing
 from support.lookup_servers import COMMAND, Service, over_unix, read_all, serving
@@ -270,6 +273,27 @@ def test_no_number_is_in_any_log(published: MixedList, tmp_path: Path) -> None:
         service.say(f"GET /v1/verdicts/{BLOCKED} HTTP/9.9\r\n\r\n".encode())
         assert service.stop() == 0
     assert not re.search(r"\d{6}", log.read_text())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [ServeSettings(host="localhost", port=0), ServeSettings(redis_host="localhost", redis_port=0, port=None)],
+)
+def test_a_name_is_judged_by_its_addresses(monkeypatch: pytest.MonkeyPatch, asked: ServeSettings) -> None:
+    """What localhost is, /etc/hosts says."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    asked.check()
+    with (
+        pytest.raises(InvalidInput, match=r"localhost is 0\.0\.0\.0 here, which can be reached .*give --token-file"),
+        listening(asked),
+    ):
+        pass
+    with listening(replace(asked, token=TOKEN)) as listeners:
+        assert len(listeners) == 2
 
 
 def test_an_address_in_use_is_a_plain_error(two: Service, published: MixedList) -> None:
