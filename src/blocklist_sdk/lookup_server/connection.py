@@ -152,6 +152,8 @@ class HttpConnection(asyncio.Protocol):
         self._lingered = 0
         self._work: Iterator[Response | None] | None = None
         self._waiting: deque[tuple[Request, Problem | None, bool]] = deque()
+        # Why nothing more is read; to be said after the answers to what was read before.
+        self._last_problem: Problem | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -392,6 +394,8 @@ class HttpConnection(asyncio.Protocol):
         self._counters.took(time.perf_counter_ns() - started)
         while self._waiting and self._work is None:
             self._answer(*self._waiting.popleft())
+        if self._work is None and self._last_problem is not None:
+            self._refuse(self._last_problem)
         if self._work is None and not self._is_writing_paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -417,12 +421,15 @@ class HttpConnection(asyncio.Protocol):
         raise _Stopped
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what cannot be read to its end, and hang up a little later."""
+        """Answer what cannot be read to its end, and hang up a little later; after the requests before it."""
+        self._is_lingering = True
+        self._clear()
+        if self._work is not None:
+            self._last_problem = problem
+            return
         response = problem_response(problem)
         self._counters.request(response.status)
         self._write(response.head(date=self._all.date, connection=_CLOSE) + response.body)
-        self._is_lingering = True
-        self._clear()
         self.deadline = time.monotonic() + _LINGER_S
 
 
