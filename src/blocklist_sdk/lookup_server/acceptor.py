@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, Protocol
 
@@ -13,8 +14,12 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _HANDSHAKE_S: Final = 10.0
 
+HANDSHAKES_MAX: Final = 128
+"""Most TLS handshakes under way at one address; one that comes after that takes the place of the oldest."""
+
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_FILES_PAUSE_S: Final = 0.2
+_SAY_EVERY_S: Final = 60.0
 
 
 class OpenDoor(Protocol):
@@ -58,21 +63,25 @@ def accepting(
         tls: for TLS; None for plain text.
         makes_room: called for each; returns whether it is taken, or else hung up on.
     """
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], None] = {}  # the oldest first
     is_open = True
+    said_at = -_SAY_EVERY_S
 
     def listen() -> None:
         if is_open:
             loop.add_reader(listener, accept)
 
     def accept() -> None:
+        nonlocal said_at
         try:
             taken, _ = listener.accept()
         except BlockingIOError:
             return  # another worker was quicker
         except OSError as error:
             if error.errno in _NO_FILES:
-                log.error("no more connections can be taken: %s", error.strerror)
+                if time.monotonic() - said_at >= _SAY_EVERY_S:
+                    said_at = time.monotonic()
+                    log.error("no more connections can be taken: %s", error.strerror)
                 loop.remove_reader(listener)
                 loop.call_later(_NO_FILES_PAUSE_S, listen)
             return
@@ -80,9 +89,13 @@ def accepting(
             taken.close()
             return
         taken.setblocking(False)
+        if tls is not None and len(tasks) >= HANDSHAKES_MAX:
+            oldest = next(iter(tasks))
+            del tasks[oldest]
+            oldest.cancel()
         task = loop.create_task(_connect(loop, taken, new_connection, tls))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = None
+        task.add_done_callback(lambda done: tasks.pop(done, None))
 
     listen()
     try:
