@@ -121,6 +121,14 @@ def test_an_offer_of_http_2_is_passed_over(service: Service) -> None:
     assert answers.count(b"HTTP/1.1 200 OK") == 4
 
 
+def test_what_comes_after_an_offer_is_refused_as_elsewhere(service: Service) -> None:
+    offer = GET[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"
+    answers = service.say(offer * 200 + b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK") == 200
+    assert answers.count(b"HTTP/1.1 ") == 201
+    assert b"HTTP/1.1 414 " in answers
+
+
 def test_http_1_0_and_absolute_addresses(service: Service) -> None:
     answer = service.say(b"GET http://x/healthz HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK")

@@ -249,10 +249,15 @@ class HttpConnection(asyncio.Protocol):
     # The parser
 
     def _parse(self, piece: bytes) -> None:
+        while piece and self._transport is not None and not self._transport.is_closing():
+            piece = self._parse_up_to_upgrade(piece)
+
+    def _parse_up_to_upgrade(self, piece: bytes) -> bytes:
+        """Parse bytes, and return what comes after the head of a request with an upgrade."""
         if self._plain_body_left:
             piece = self._take_plain_body(piece)
         if not piece:
-            return
+            return b""
         self._piece_bytes = len(piece)
         self._overhead += len(piece)
         try:
@@ -262,8 +267,7 @@ class HttpConnection(asyncio.Protocol):
             rest = piece[upgrade.args[0] :]
             if not self._plain_body_left:
                 self._parser = httptools.HttpRequestParser(self)
-            if rest and self._transport is not None and not self._transport.is_closing():
-                self._parse(rest)
+            return rest
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, _Stopped):
                 # Without its text, which may contain a number.
@@ -276,6 +280,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             if self._overhead > HEAD_BYTES_MAX + _PIECE_BYTES:
                 self._refuse(_head_too_long())
+        return b""
 
     def _take_plain_body(self, piece: bytes) -> bytes:
         """Keep a part of a body that the parser leaves to us, and return what comes after it."""
