@@ -351,3 +351,24 @@ def test_connections_are_shared_out_between_the_doors() -> None:
             assert 2 * share + 2 * HANDSHAKES_MAX + 128 <= max(files, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_bundle_that_is_written_over_answers_nothing(published: MixedList, tmp_path: Path, log: Path) -> None:
+    made = tmp_path / "list.bundle"
+    with published.recipient() as recipient:
+        recipient.bundle(made)
+    settings = {"BLOCKLIST_ROOT": published.settings()["BLOCKLIST_ROOT"], "BLOCKLIST_BUNDLE": str(made)}
+    with serving(settings, log) as service, httpx.Client(base_url=service.url) as client:
+        assert asks(client)
+        before = made.read_bytes()
+        made.write_bytes(before[:-2048] + b"x" * 2048)
+        until(lambda: client.get("/readyz").status_code == 503)
+        assert str(tmp_path) not in client.get("/readyz").text
+        refused = client.get(f"/v1/verdicts/{BLOCKED}")
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:blocklist:problem:unavailable")
+        assert client.get("/healthz").status_code == 200
+        made.write_bytes(before)
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert asks(client)
+        assert service.stop() == 0
+    assert log.read_text().count("was altered since it was opened") == 1

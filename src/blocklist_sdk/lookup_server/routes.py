@@ -128,6 +128,8 @@ class Routes:
                 log.error("%s: internal error", self.template(request.path), exc_info=error)
             elif problem.kind == "unavailable":
                 self._report(error)
+                if request.path in OPEN:  # which anybody reads, and the error may name a folder
+                    problem = replace(problem, detail="the list cannot be read: the log of this server says why")
             return problem_response(problem)
         except Exception as error:
             # Without its text, which may contain a number; the traceback has places only.
