@@ -13,6 +13,7 @@ from blocklist_sdk.conformance.__main__ import main
 from blocklist_sdk.conformance.judge import wrong
 from blocklist_sdk.conformance.kit import selected
 from blocklist_sdk.conformance.reader import answer
+from blocklist_sdk.conformance.results import CaseResult, KitResult
 from blocklist_sdk.conformance.vectors import cases
 from support import plain_reader
 from support.plain_reader import PlainReader
@@ -257,8 +258,15 @@ def test_the_command_says_what_passed_and_failed(capfd: pytest.CaptureFixture[st
     ]
 
 
-def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 0
+def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict() -> None:
+    fine, failed = (CaseResult("a", "sync", "", True, "passed"), CaseResult("b", "digest", "", False, "failed", "x"))
+    assert KitResult((fine, failed)).passed
+    assert not KitResult((fine, failed), strict=True).passed
+    assert not KitResult((failed,)).passed, "no other case says anything about the reader"
+
+
+def test_what_a_failed_case_looks_like(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 1
     document = json.loads(capfd.readouterr().out)
     assert document.keys() == {"passed", "strict", "counts", "cases"}
     assert document["cases"][0].keys() == {"name", "group", "about", "required", "outcome", "problem"}
