@@ -198,6 +198,9 @@ def _opened(folder: Path) -> "Exchange":
     from blocklist_sdk.exchange_server.exchange import Exchange
 
     path = folder / _PASSPHRASE
+    for needed in (path, folder / "exchange"):
+        if not needed.exists():
+            raise InvalidInput(f"the sandbox in {folder} cannot go on, since {needed} is missing: give a new folder")
     with storage(path):
         passphrase = path.read_text(encoding="utf-8").strip()
     return Exchange.open(folder / "exchange", passphrase=passphrase)

@@ -39,6 +39,20 @@ def test_nothing_is_kept_until_the_end_whichever_logger_it_is_from(capsys: pytes
     assert capsys.readouterr().err == "blocklist: later\n"
 
 
+def test_what_was_kept_is_written_before_a_command_that_runs_for_long(capsys: pytest.CaptureFixture[str]) -> None:
+    """As that every user of the machine can read the token."""
+    root, deferred = logging.getLogger(), DeferredWarnings()
+    root.addHandler(deferred)
+    try:
+        logging.getLogger("blocklist_sdk").warning("everybody can read it")
+        with log_to_stderr():
+            assert capsys.readouterr().err == "blocklist: everybody can read it\n"
+    finally:
+        root.removeHandler(deferred)
+    deferred.write()
+    assert capsys.readouterr().err == ""
+
+
 def test_the_journal_gets_the_priority_of_each_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,11 @@ from blocklist_sdk.conformance.__main__ import main
 from blocklist_sdk.conformance.judge import wrong
 from blocklist_sdk.conformance.kit import selected
 from blocklist_sdk.conformance.reader import answer
+from blocklist_sdk.conformance.results import CaseResult, KitResult
 from blocklist_sdk.conformance.vectors import cases
 from support import plain_reader
 from support.plain_reader import PlainReader
+from support.waiting import until
 
 OWN = [sys.executable, "-m", "blocklist_sdk.conformance.reader"]
 
@@ -127,6 +129,9 @@ def a_program(tmp_path: Path, text: str) -> CommandReader:
         ("print(json.dumps({'error': 'stale'}))", "it answered with the error 'stale', but exited with 0"),
         ("print(json.dumps({'serial': 1})); sys.exit(3)", "it answered, but ended with 3"),
         ("pass", "it ended with 0 and wrote no JSON: nothing at all"),
+        ("print('[' * 100_000)", "it ended with 0 and wrote no JSON"),
+        ("while True: print('x' * 100_000)", "it wrote more than 16,777,216 bytes, and was stopped"),
+        ("while True: print('x' * 100_000, file=sys.stderr)", "it wrote more than 16,777,216 bytes, and was stopped"),
     ],
 )
 def test_what_is_no_answer_fails_the_case(tmp_path: Path, text: str, said: str) -> None:
@@ -139,6 +144,36 @@ def test_an_answer_that_does_not_come_fails_the_case(tmp_path: Path) -> None:
     reader = a_program(tmp_path, "time.sleep(60)")
     reader._timeout_s = 0.2
     with pytest.raises(ReaderFailed, match=r"not answered after 0\.2 seconds"):
+        reader("check", {})
+
+
+def test_what_a_reader_has_started_ends_with_it(tmp_path: Path) -> None:
+    """As where the command is a script that starts the reader."""
+    text = f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+with open({str(tmp_path / "child")!r}, "w") as file:
+    file.write(str(child.pid))
+"""
+    reader = a_program(tmp_path, text)
+    reader._timeout_s = 1.0
+    with pytest.raises(ReaderFailed, match=r"not answered after 1 seconds"):
+        reader("check", {"large": "x" * 1_000_000})
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not is_running(child))
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_reader_that_was_stopped_is_not_waited_for(tmp_path: Path) -> None:
+    reader = a_program(tmp_path, "time.sleep(60)")
+    reader.stop()
+    with pytest.raises(ReaderFailed, match="it was stopped"):
         reader("check", {})
 
 
@@ -223,8 +258,15 @@ def test_the_command_says_what_passed_and_failed(capfd: pytest.CaptureFixture[st
     ]
 
 
-def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 0
+def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict() -> None:
+    fine, failed = (CaseResult("a", "sync", "", True, "passed"), CaseResult("b", "digest", "", False, "failed", "x"))
+    assert KitResult((fine, failed)).passed
+    assert not KitResult((fine, failed), strict=True).passed
+    assert not KitResult((failed,)).passed, "no other case says anything about the reader"
+
+
+def test_what_a_failed_case_looks_like(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 1
     document = json.loads(capfd.readouterr().out)
     assert document.keys() == {"passed", "strict", "counts", "cases"}
     assert document["cases"][0].keys() == {"name", "group", "about", "required", "outcome", "problem"}

@@ -1,6 +1,7 @@
 """The sandbox: it goes on where it was left, and has work for two officers. Numbers are generated."""
 
 import contextlib
+import json
 import logging
 import socket
 import stat
@@ -68,6 +69,15 @@ def test_one_officer_is_enough_where_that_is_wanted() -> None:
         assert not [each for case in officer.cases() for each in case.decisions if each.state == "proposed"]
         case = next(each for each in officer.cases() if each.state == "received")
         assert officer.decide(case.id, "block", reason="seen", version=case.version).state == "effective"
+
+
+@pytest.mark.parametrize("missing", ["passphrase", "exchange"])
+def test_a_folder_that_was_half_deleted_says_what_is_missing(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "sandbox.json").write_text(json.dumps({"format": 1, "port": 1, "secrets": {}}))
+    if missing == "exchange":
+        (tmp_path / "passphrase").touch()
+    with pytest.raises(InvalidInput, match=rf"{missing} is missing: give a new folder"), sandbox(tmp_path):
+        pass
 
 
 def test_a_folder_that_was_not_finished_is_not_gone_on_with(tmp_path: Path) -> None:

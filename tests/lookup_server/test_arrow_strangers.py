@@ -6,10 +6,15 @@ its own.
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
+from blocklist_sdk.lookup_server.arrow_questions import NotAColumn, _header, read_numbers
 from support.mixed_list import MixedList
 from support.scale import Tally, scaled
 
@@ -57,6 +62,28 @@ with Blocklist.from_settings() as blocklist:
         found["answered"] += 1
 print(json.dumps(found))
 """
+
+
+def test_a_stream_that_is_compressed_as_by_arrow_0_17_is_refused() -> None:
+    """Then the name of the compression stands in the metadata of the message, and pyarrow still reads it there."""
+    column = pa.array(["0" * 1_000_000], pa.large_string())
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch({"number": column})
+    options = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V4, compression="zstd")
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
+        stream.write_batch(batch, custom_metadata={b"ARROW:experimental_compression": b"zstd"})
+    data = bytearray(sink.getvalue().to_pybytes())
+    # Each message is a mark of 4 bytes, the length of its header, and the header.
+    at = 8 + struct.unpack_from("<i", data, 4)[0]
+    header = bytes(data[at + 8 : at + 8 + struct.unpack_from("<i", data, at + 4)[0]])
+    _, _, table = _header(header)
+    field = table - struct.unpack_from("<i", header, table)[0] + 4 + 2 * 3
+    assert struct.unpack_from("<H", header, field)[0]
+    struct.pack_into("<H", data, at + 8 + field, 0)  # the batch no longer says that it is compressed
+    assert len(data) < 1_000
+    assert pa.ipc.open_stream(bytes(data)).read_all().column(0).nbytes > 1_000_000
+    with pytest.raises(NotAColumn, match="without compression"):
+        read_numbers(bytes(data), rows_max=10)
 
 
 def test_no_stream_ends_the_process(tmp_path: Path, tally: Tally) -> None:

@@ -169,6 +169,7 @@ def test_halves_of_characters_come_back(client: httpx.Client) -> None:
         b'{"numbers": [NaN]}',
         b'{"numbers": [], "scope": 1}',
         b'{"numbers": [], "scope": "fax"}',
+        b'{"numbers": [], "scope": ""}',
         b'{"numbers": [], "numbers": []}',
         b'{"numbers": [], "number": []}',
         b'{"numbers": ["\xff"]}',

@@ -75,6 +75,16 @@ def test_answers_keep_the_order_of_questions(service: Service) -> None:
     assert [head.count(b'"input"') for head in heads] == [1, 2_000, 1, 2_000, 1]
 
 
+def test_a_refusal_waits_for_the_answers_before_it(service: Service) -> None:
+    """A client, or a proxy, takes the first answer as that to its first question."""
+    numbers = b'{"numbers": [' + b",".join([b'"0812-3456-0042"'] * 2_000) + b"]}"
+    post = b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(numbers)
+    answers = service.say(post + numbers + GET + post + numbers + b"\0\r\n\r\n" + GET)
+    heads = answers.split(b"HTTP/1.1 ")[1:]
+    assert [head[:3] for head in heads] == [b"200", b"200", b"200", b"400"]
+    assert [head.count(b'"input"') for head in heads] == [2_000, 1, 2_000, 0]
+
+
 def test_others_have_their_turn_during_a_long_list(service: Service) -> None:
     numbers = b'{"numbers": [' + b",".join([b'"0812-3456-0042"'] * 10_000) + b"]}"
     post = b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(numbers)
@@ -108,6 +118,14 @@ def test_an_offer_of_http_2_is_passed_over(service: Service) -> None:
     post = b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 15\r\n"
     answers = service.say(GET[:-2] + offer + post + offer + body + GET + LAST)
     assert answers.count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_what_comes_after_an_offer_is_refused_as_elsewhere(service: Service) -> None:
+    offer = GET[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"
+    answers = service.say(offer * 200 + b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK") == 200
+    assert answers.count(b"HTTP/1.1 ") == 201
+    assert b"HTTP/1.1 414 " in answers
 
 
 def test_http_1_0_and_absolute_addresses(service: Service) -> None:

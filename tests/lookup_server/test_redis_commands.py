@@ -53,7 +53,8 @@ def test_numbers_are_looked_up_by_scope_or_for_all(talk: Conversation) -> None:
     assert ask(talk, "get 0812-0000-0001") == BLOCK
     assert [ask(talk, f"GET {number}") for number in (ADVISED, FREE, ENDED, RANGE)] == [ADVISORY, NIL, NIL, BLOCK]
     assert [ask(talk, f"GET {scope}:{BOTH}") for scope in ("voice", "SMS", "data")] == [ADVISORY, BLOCK, NIL]
-    assert ask(talk, f"GET tel:{BLOCKED}") == BLOCK
+    for address in ("tel:{}", "sip:{}@example;user=phone", "SIPS:{}@example;user=phone", "whatsapp:{}", "sms:tel:{}"):
+        assert ask(talk, f"GET {address.format(BLOCKED)}") == BLOCK
     assert ask(talk, f"MGET {BLOCKED} voice:{BOTH} {FREE}") == b"*3\r\n" + BLOCK + ADVISORY + NIL
     assert ask(talk, f"EXISTS {BLOCKED} {ADVISED} {FREE} {BLOCKED}") == b":2\r\n"
 
@@ -74,6 +75,9 @@ def test_many_at_once_are_answered_as_each_alone(synced: Blocklist) -> None:
     [
         ("GET GoPay", "ERR not a telephone number: "),
         ("GET fax:0812", "ERR 'fax' is not a scope; the scopes are data, messaging, sms, voice"),
+        (f"GET voice:sms:{BLOCKED}", "ERR a key may have one scope before the number"),
+        (f"GET voice:voice:{BLOCKED}", "ERR a key may have one scope before the number"),
+        (f"GET vioce:{BLOCKED}", "ERR 'vioce' is not a scope"),
         (f"MGET {BLOCKED} 110", "ERR number 2 of 2: not a telephone number: "),
         ("GET", "ERR wrong number of arguments for 'get' command"),
         ("SET a b", "READONLY this list is read-only"),

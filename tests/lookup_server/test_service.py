@@ -1,12 +1,15 @@
 """The service as a whole: who may ask, how it starts and ends, what it says when a worker dies, what it syncs."""
 
+import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +17,11 @@ import httpx
 import pytest
 import trustme
 
-from blocklist_sdk import Publisher
+from blocklist_sdk import InvalidInput, Publisher
+from blocklist_sdk.lookup_server.acceptor import HANDSHAKES_MAX
+from blocklist_sdk.lookup_server.listeners import listening
+from blocklist_sdk.lookup_server.serving import CONNECTIONS_MAX, connections_max
+from blocklist_sdk.lookup_server.settings import ServeSettings
 from blocklist_sdk.net.tls import tls_context
 from blocklist_sdk.publisher import Lifetimes, Timing
 from blocklist_sdk.testing import fake_clock
@@ -301,6 +308,27 @@ def test_no_number_is_in_any_log(published: MixedList, tmp_path: Path) -> None:
     assert not re.search(r"\d{6}", log.read_text())
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [ServeSettings(host="localhost", port=0), ServeSettings(redis_host="localhost", redis_port=0, port=None)],
+)
+def test_a_name_is_judged_by_its_addresses(monkeypatch: pytest.MonkeyPatch, asked: ServeSettings) -> None:
+    """What localhost is, /etc/hosts says."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    asked.check()
+    with (
+        pytest.raises(InvalidInput, match=r"localhost is 0\.0\.0\.0 here, which can be reached .*give --token-file"),
+        listening(asked),
+    ):
+        pass
+    with listening(replace(asked, token=TOKEN)) as listeners:
+        assert len(listeners) == 2
+
+
 def test_an_address_in_use_is_a_plain_error(two: Service, published: MixedList) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKLIST_")}
     ran = subprocess.run(
@@ -312,3 +340,64 @@ def test_an_address_in_use_is_a_plain_error(two: Service, published: MixedList) 
     )
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "it is in use" in ran.stderr
+
+
+def test_connections_leave_files_to_open_the_next_release(
+    published: MixedList, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come at both doors; and those that never end a handshake give way."""
+    authority = trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    server, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
+    server.write_bytes(b"".join(part.bytes() for part in (made.private_key_pem, *made.cert_chain_pems)))
+    authority.cert_pem.write_to_path(ca)
+    monkeypatch.setattr("support.lookup_servers.COMMAND", ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh", *COMMAND])
+    flags = ("--redis-port", "0", "--tls-cert", str(server), "--tls-key", str(server))
+    with serving(published.settings(), log, *flags) as service, contextlib.ExitStack() as stack:
+        ports = [int(address.rpartition(":")[2]) for address in service.addresses]
+        for port in ports:
+            for _ in range(HANDSHAKES_MAX + 100):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            last = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stack.enter_context(tls_context(ca=ca).wrap_socket(last, server_hostname="127.0.0.1"))
+        files = Path(f"/proc/{service.workers[0]}/fd")
+        with httpx.Client(base_url=service.url, verify=tls_context(ca=ca)) as client:
+            assert asks(client)
+        assert 2 * HANDSHAKES_MAX < len(list(files.iterdir())) < 512 - 64
+        assert service.stop() == 0
+    assert "no more connections" not in log.read_text()
+
+
+def test_connections_are_shared_out_between_the_doors() -> None:
+    asked = ServeSettings(port=0, redis_port=0)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+        with listening(asked) as both:
+            assert connections_max(both[:1], has_tls=False) == CONNECTIONS_MAX
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            share = connections_max(both, has_tls=True)
+            assert 2 * share + 2 * HANDSHAKES_MAX + 128 <= max(files, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_bundle_that_is_written_over_answers_nothing(published: MixedList, tmp_path: Path, log: Path) -> None:
+    made = tmp_path / "list.bundle"
+    with published.recipient() as recipient:
+        recipient.bundle(made)
+    settings = {"BLOCKLIST_ROOT": published.settings()["BLOCKLIST_ROOT"], "BLOCKLIST_BUNDLE": str(made)}
+    with serving(settings, log) as service, httpx.Client(base_url=service.url) as client:
+        assert asks(client)
+        before = made.read_bytes()
+        made.write_bytes(before[:-2048] + b"x" * 2048)
+        until(lambda: client.get("/readyz").status_code == 503)
+        assert str(tmp_path) not in client.get("/readyz").text
+        refused = client.get(f"/v1/verdicts/{BLOCKED}")
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:blocklist:problem:unavailable")
+        assert client.get("/healthz").status_code == 200
+        made.write_bytes(before)
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert asks(client)
+        assert service.stop() == 0
+    assert log.read_text().count("was altered since it was opened") == 1

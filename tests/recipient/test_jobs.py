@@ -109,6 +109,25 @@ def test_a_file_that_is_not_the_jobs_is_refused(world: World, bundle: Path) -> N
         job.screening(bundle)
 
 
+def test_a_file_that_is_replaced_while_it_is_opened_is_refused(
+    world: World, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a part would be answered by another list than the answer says."""
+    job = started(world, bundle)
+    other = Path(shutil.copyfile(bundle, tmp_path / "other"))
+    open_bundle = Blocklist.open_bundle
+
+    def replaced(path: Path, **arguments: Any) -> Blocklist:
+        other.rename(bundle)
+        return open_bundle(path, **arguments)
+
+    monkeypatch.setattr(Blocklist, "open_bundle", replaced)
+    with pytest.raises(InvalidInput, match="is not the bundle that the job was started with"):
+        job.screening(bundle)
+    monkeypatch.undo()
+    assert blocked(job, bundle, LISTED) == [True]
+
+
 def test_a_worker_verifies_what_it_opens(world: World, bundle: Path) -> None:
     """Even where the hash of the whole file is as the job says."""
     job = started(world, bundle)

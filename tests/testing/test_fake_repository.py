@@ -2,6 +2,7 @@
 generated."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -334,3 +335,19 @@ def test_generated_numbers_are_distinct_and_end() -> None:
     assert not set(generated_numbers(100)) & set(generated_numbers(100, start=100))
     with pytest.raises(ValueError, match="at most 100,000,000"):
         generated_numbers(1, start=10**8)
+
+
+def test_blocks_with_clocks_may_overlap() -> None:
+    """As those of two threads do."""
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    first.enter_context(fake_clock()).set(datetime(2030, 1, 1, tzinfo=UTC))
+    second.enter_context(fake_clock()).set(datetime(2040, 1, 1, tzinfo=UTC))
+    first.close()
+    assert times.now().year == 2040
+    second.close()
+    assert abs(times.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    assert abs(times.clock() - time.time()) < 60
+    with contextlib.suppress(KeyError), fake_clock() as clock:
+        clock.set(datetime(2030, 1, 1, tzinfo=UTC))
+        raise KeyError
+    assert times.now().year != 2030

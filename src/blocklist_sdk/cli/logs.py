@@ -31,14 +31,17 @@ class DeferredWarnings(logging.Handler):
         self._messages = {message: None for message in self._messages if failure not in message}
 
     def write(self) -> None:
-        """Write the messages to standard error."""
+        """Write the messages to standard error, and keep them no longer."""
         for message in self._messages:
             say(message)
+        self._messages = {}
 
 
 @contextlib.contextmanager
 def log_to_stderr(levels: Mapping[str, int] = {}) -> Iterator[None]:
     """Write warnings, and what is worse, to standard error at once, and keep none until the end.
+
+    Those that were kept so far are written first: a command that runs for months ends too late.
 
     Args:
         levels: the lowest level to write for loggers that should write more, or less.
@@ -50,6 +53,7 @@ def log_to_stderr(levels: Mapping[str, int] = {}) -> Iterator[None]:
     immediate = _StderrHandler()
     for handler in deferred:
         root.removeHandler(handler)
+        handler.write()
     root.addHandler(immediate)
     for logger, level in loggers.items():
         logger.setLevel(level)

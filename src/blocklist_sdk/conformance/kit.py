@@ -9,7 +9,7 @@ from typing import Any
 from blocklist_sdk.conformance.judge import wrong
 from blocklist_sdk.conformance.results import CaseResult, KitResult
 from blocklist_sdk.conformance.server import CaseServer, serving
-from blocklist_sdk.conformance.talk import Reader, ReaderFailed
+from blocklist_sdk.conformance.talk import CommandReader, Reader, ReaderFailed
 from blocklist_sdk.conformance.vectors import Case, cases, folder
 from blocklist_sdk.places import temporary_directory
 
@@ -51,7 +51,12 @@ def run_kit(reader: Reader, *, only: Sequence[str] = (), strict: bool = False, j
         ThreadPoolExecutor(max_workers=jobs) as pool,
     ):
         results = pool.map(lambda case: _run(case, reader, server, caches / case.name), selected(only))
-        return KitResult(tuple(results), strict)
+        try:
+            return KitResult(tuple(results), strict)
+        except BaseException:  # Ctrl-C above all: nobody waits for what a program may still answer
+            if isinstance(reader, CommandReader):
+                reader.stop()
+            raise
 
 
 def _run(case: Case, reader: Reader, server: CaseServer, cache: Path) -> CaseResult:

@@ -44,11 +44,18 @@ class KitResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the reader passes: no required case failed, nor one that it offers; and there was a case at all."""
+        """Whether the reader passes: no case failed that counts, and there was a case at all.
+
+        Those count that are required. If none of those is required, or the kit is strict, all count.
+        """
         return bool(self.cases) and not any(map(self._counts_against, self.cases))
 
     def _counts_against(self, case: CaseResult) -> bool:
-        return case.outcome == "failed" and (case.required or self.strict)
+        return case.outcome == "failed" and (case.required or self._all_count)
+
+    @property
+    def _all_count(self) -> bool:
+        return self.strict or not any(case.required for case in self.cases)
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""

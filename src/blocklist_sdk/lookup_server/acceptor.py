@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,11 @@ _HANDSHAKE_S: Final = 10.0
 
 _WAIT_S: Final = 0.002
 """How long a worker that has more connections than another one leaves a new one to that, seconds."""
+
+HANDSHAKES_MAX: Final = 128
+"""Most TLS handshakes under way at one address; one that comes after that takes the place of the oldest."""
+
+_SAY_EVERY_S: Final = 60.0
 
 
 class OpenDoor(Protocol):
@@ -61,15 +67,16 @@ def accepting(
         makes_room: called for each; returns whether it is taken, or else hung up on.
         is_ahead: returns whether this worker has more connections than another one, which may then take it first.
     """
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], None] = {}  # the oldest first
     is_open, has_waited = True, False
+    said_at = -_SAY_EVERY_S
 
     def listen() -> None:
         if is_open:
             loop.add_reader(listener, accept)
 
     def accept() -> None:
-        nonlocal has_waited
+        nonlocal has_waited, said_at
         if not has_waited and is_ahead():
             has_waited = True
             loop.remove_reader(listener)
@@ -82,7 +89,9 @@ def accepting(
             return  # another worker was quicker
         except OSError as error:
             if error.errno in NO_FILES:
-                log.error("no more connections can be taken: %s", error.strerror)
+                if time.monotonic() - said_at >= _SAY_EVERY_S:
+                    said_at = time.monotonic()
+                    log.error("no more connections can be taken: %s", error.strerror)
                 loop.remove_reader(listener)
                 loop.call_later(NO_FILES_PAUSE_S, listen)
             return
@@ -90,9 +99,13 @@ def accepting(
             taken.close()
             return
         taken.setblocking(False)
+        if tls is not None and len(tasks) >= HANDSHAKES_MAX:
+            oldest = next(iter(tasks))
+            del tasks[oldest]
+            oldest.cancel()
         task = loop.create_task(_connect(loop, taken, new_connection, tls))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = None
+        task.add_done_callback(lambda done: tasks.pop(done, None))
 
     listen()
     try:

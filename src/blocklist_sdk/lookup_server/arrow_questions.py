@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SCHEMA, _RECORD_BATCH = 1, 3
 """Kinds of messages (format/Message.fbs of Arrow)."""
 
+_V5: Final = 4
+"""The version of messages since Arrow 1.0 (MetadataVersion in format/Schema.fbs)."""
+
 _BATCHES_MAX: Final = 1_000
 """Most batches in a stream, empty ones among them."""
 
@@ -113,14 +116,15 @@ def _check_messages(body: bytes, rows_max: int) -> None:
             message = reader.read_next_message()
         except StopIteration:
             return
-        kind, header, table = _header(message.metadata.to_pybytes())
+        metadata = message.metadata.to_pybytes()
+        kind, header, table = _header(metadata)
         if (kind == _SCHEMA) != (count == 0):
             raise pa.ArrowInvalid("the schema comes first, and once")
         if kind == _SCHEMA:
             continue
         if kind != _RECORD_BATCH:
             raise NotAColumn(Problem("invalid", "send plain strings or integers, without a dictionary"))
-        if _field(header, table, 3) is not None:
+        if _field(header, table, 3) is not None or _may_be_compressed_as_by_0_17(metadata):
             raise NotAColumn(Problem("invalid", "send the stream without compression of its buffers"))
         at = _field(header, table, 0)
         rows += 0 if at is None else max(0, struct.unpack_from("<q", header, at)[0])
@@ -136,6 +140,17 @@ def _header(metadata: bytes) -> tuple[int, bytes, int]:
     if kind_at is None or header_at is None:
         raise pa.ArrowInvalid("a message without a header")
     return metadata[kind_at], metadata, header_at + struct.unpack_from("<I", metadata, header_at)[0]
+
+
+def _may_be_compressed_as_by_0_17(metadata: bytes) -> bool:
+    """Whether a message is of an old version and has metadata of its own, where Arrow 0.17 named the compression.
+
+    Arrow still reads it (GetCompressionExperimental in ipc/reader.cc), and then the header of the batch does not tell.
+    """
+    root = struct.unpack_from("<I", metadata, 0)[0]
+    at = _field(metadata, root, 0)
+    version = 0 if at is None else struct.unpack_from("<h", metadata, at)[0]
+    return version < _V5 and _field(metadata, root, 4) is not None
 
 
 def _field(buffer: bytes, table: int, number: int) -> int | None:

@@ -153,6 +153,8 @@ class HttpConnection(asyncio.Protocol):
         self._lingered = 0
         self._work: Iterator[Response | None] | None = None
         self._waiting: deque[tuple[Request, Problem | None, bool]] = deque()
+        # Why nothing more is read; to be said after the answers to what was read before.
+        self._last_problem: Problem | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -249,10 +251,15 @@ class HttpConnection(asyncio.Protocol):
     # The parser
 
     def _parse(self, piece: bytes) -> None:
+        while piece and self._transport is not None and not self._transport.is_closing():
+            piece = self._parse_up_to_upgrade(piece)
+
+    def _parse_up_to_upgrade(self, piece: bytes) -> bytes:
+        """Parse bytes, and return what comes after the head of a request with an upgrade."""
         if self._plain_body_left:
             piece = self._take_plain_body(piece)
         if not piece:
-            return
+            return b""
         self._piece_bytes = len(piece)
         self._overhead += len(piece)
         try:
@@ -262,8 +269,7 @@ class HttpConnection(asyncio.Protocol):
             rest = piece[upgrade.args[0] :]
             if not self._plain_body_left:
                 self._parser = httptools.HttpRequestParser(self)
-            if rest and self._transport is not None and not self._transport.is_closing():
-                self._parse(rest)
+            return rest
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, _Stopped):
                 # Without its text, which may contain a number.
@@ -276,6 +282,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             if self._overhead > HEAD_BYTES_MAX + _PIECE_BYTES:
                 self._refuse(_head_too_long())
+        return b""
 
     def _take_plain_body(self, piece: bytes) -> bytes:
         """Keep a part of a body that the parser leaves to us, and return what comes after it."""
@@ -398,6 +405,8 @@ class HttpConnection(asyncio.Protocol):
         self._counters.took(time.perf_counter_ns() - started)
         while self._waiting and self._work is None:
             self._answer(*self._waiting.popleft())
+        if self._work is None and self._last_problem is not None:
+            self._refuse(self._last_problem)
         if self._work is None and not self._is_writing_paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -423,12 +432,15 @@ class HttpConnection(asyncio.Protocol):
         raise _Stopped
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what cannot be read to its end, and hang up a little later."""
+        """Answer what cannot be read to its end, and hang up a little later; after the requests before it."""
+        self._is_lingering = True
+        self._clear()
+        if self._work is not None:
+            self._last_problem = problem
+            return
         response = problem_response(problem)
         self._counters.request(response.status)
         self._write(response.head(date=self._all.date, connection=_CLOSE) + response.body)
-        self._is_lingering = True
-        self._clear()
         self.deadline = time.monotonic() + _LINGER_S
 
 

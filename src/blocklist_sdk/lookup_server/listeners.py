@@ -47,19 +47,23 @@ def listening(settings: ServeSettings) -> Iterator[list[Listener]]:
         found: list[Listener] = []
         if settings.port is not None:
             scheme = "http" if settings.tls is None else "https"
-            found += _tcp(stack, "http", settings.host, settings.port, scheme)
+            found += _tcp(stack, "http", settings, settings.host, settings.port, scheme)
         if settings.uds is not None:
             found.append(_unix(stack, settings.uds))
         if settings.redis_port is not None:
             scheme = "redis" if settings.tls is None else "rediss"
-            found += _tcp(stack, "redis", settings.redis_host, settings.redis_port, scheme)
+            found += _tcp(stack, "redis", settings, settings.redis_host, settings.redis_port, scheme)
         yield found
 
 
-def _tcp(stack: contextlib.ExitStack, door: Door, host: str, port: int, scheme: str) -> list[Listener]:
+def _tcp(
+    stack: contextlib.ExitStack, door: Door, settings: ServeSettings, host: str, port: int, scheme: str
+) -> list[Listener]:
     """Listen on all addresses of a host."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for *_, address in found:
+            settings.check_address(str(address[0]), host)  # a name such as localhost may be of any address
         made = listening_sockets(found, backlog=_BACKLOG)
     except OSError as error:
         reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced, Stale, StorageFailed
+from blocklist_sdk.errors import (
+    BlocklistError,
+    InvalidInput,
+    InvalidNumber,
+    Malformed,
+    NotSynced,
+    Stale,
+    StorageFailed,
+    Untrusted,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -92,6 +101,6 @@ def problem_of(error: BlocklistError) -> Problem:
         return Problem("not-synced", str(error), headers=(RETRY_AFTER,))
     if isinstance(error, Stale):
         return Problem("stale", str(error), headers=(RETRY_AFTER,))
-    if isinstance(error, StorageFailed):
+    if isinstance(error, StorageFailed | Malformed | Untrusted):
         return Problem("unavailable", str(error), headers=(RETRY_AFTER,))
     return FAULT

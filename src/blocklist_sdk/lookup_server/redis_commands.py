@@ -55,6 +55,9 @@ _REPLIES: Final[dict[ProtocolVersion, dict[Found, bytes]]] = {
 
 _SCOPED: Final[dict[str, Scope]] = {scope: scope for scope in SCOPES}
 
+_ADDRESSES: Final = frozenset({"tel", "sip", "sips", "whatsapp"})
+"""With what addresses begin that the reader of numbers takes; what begins with sms: has a scope here."""
+
 _NOAUTH: Final = "NOAUTH Authentication required: send AUTH with the token of the look-up server"
 _WRONGPASS: Final = "WRONGPASS the token is wrong"
 _READ_ONLY: Final = (
@@ -81,15 +84,18 @@ def split_key(key: str) -> tuple[str, Scope | None]:
     (('0812-3456-7890', 'voice'), ('tel:+6281234567890', None))
 
     Raises:
-        InvalidInput: there is a word before a colon that is not a scope.
+        InvalidInput: there is a word before a colon that is not a scope, or there are two scopes.
     """
     name, colon, number = key.partition(":")
     if not colon:
         return key, None
     scope = _SCOPED.get(name.lower())
     if scope is not None:
+        # The reader of numbers would take sms: for the beginning of an address.
+        if number.partition(":")[0].strip().lower() in _SCOPED:
+            raise InvalidInput("a key may have one scope before the number: ask about each by itself")
         return number, scope
-    if name.isalpha() and name.lower() != "tel":
+    if name.isalpha() and name.lower() not in _ADDRESSES:
         raise InvalidInput(f"{name[:20]!r} is not a scope; the scopes are {', '.join(SCOPES)}")
     return key, None
 

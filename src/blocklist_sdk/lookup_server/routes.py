@@ -2,7 +2,9 @@
 
 import hmac
 import logging
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from blocklist_sdk import times
@@ -40,6 +42,9 @@ log: logging.Logger = logging.getLogger(__name__)
 _AT_A_TIME: Final = 64
 """How many numbers of a list in JSON are answered before other clients have their turn: about a millisecond's work."""
 
+_REPORT_EVERY_S: Final = 60.0
+"""How often the log says that the list cannot be read, seconds."""
+
 Work = Response | Iterator[Response | None]
 """A response; or what makes one in steps, the response last, so that other clients are not kept waiting."""
 
@@ -75,6 +80,7 @@ class Routes:
         self._needs_certificate = needs_certificate
         self._require_fresh = require_fresh
         self._openapi = b""
+        self._next_report = 0.0
         self._of_one: dict[str, Route] = {"GET": self._verdict}
         self._routes: dict[str, dict[str, Route]] = {
             VERDICTS: {"POST": self._verdicts},
@@ -132,6 +138,10 @@ class Routes:
             counters.numbers("invalid" if problem.kind == "not-a-number" else "refused")
             if problem is FAULT:
                 log.error("%s: internal error", self.template(request.path), exc_info=error)
+            elif problem.kind == "unavailable":
+                self._report(error)
+                if request.path in OPEN:  # which anybody reads, and the error may name a folder
+                    problem = replace(problem, detail="the list cannot be read: the log of this server says why")
             return problem_response(problem)
         except Exception as error:
             # Without its text, which may contain a number; the traceback has places only.
@@ -139,6 +149,12 @@ class Routes:
             log.debug("%s: internal error", self.template(request.path), exc_info=True)
             counters.numbers("refused")
             return problem_response(FAULT)
+
+    def _report(self, error: BlocklistError) -> None:
+        now = time.monotonic()
+        if now >= self._next_report:
+            self._next_report = now + _REPORT_EVERY_S
+            log.error("the list cannot be read: %s", error)
 
     def template(self, path: str) -> str:
         """The template of a path, for logs: the path itself may hold a telephone number.
@@ -188,7 +204,7 @@ class Routes:
             return problem_response(_too_many())
         if scope is not None and "scope" in found:
             return problem_response(Problem("invalid", "the scope is in the address and in the body: give it once"))
-        return self._list(numbers, read_scope(scope or found.get("scope")), counters)
+        return self._list(numbers, read_scope(found.get("scope") if scope is None else scope), counters)
 
     def _list(
         self, numbers: "list[str | int]", scope: "Scope | None", counters: DoorCounters

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.lookup_server.acceptor import HANDSHAKES_MAX
 from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import Counters
 from blocklist_sdk.lookup_server.listeners import Listener, listening
@@ -35,7 +36,7 @@ log: logging.Logger = logging.getLogger(__name__)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _KILL_AFTER_S: Final = STOP_S + 5.0
 CONNECTIONS_MAX: Final = 4_000
-"""Most connections of a worker, however many files it may open."""
+"""Most connections of a worker by HTTP, and as many at each address of the Redis door, whatever files it may open."""
 
 _FILES_KEPT: Final = 128
 """Files kept for the list and the listeners."""
@@ -124,7 +125,9 @@ def _fork(
         ours.close()
         for other in others:
             other.lifeline.close()
-        parts = WorkerParts(number, settings, listeners, tls, counters, theirs, connections_max())
+        parts = WorkerParts(
+            number, settings, listeners, tls, counters, theirs, connections_max(listeners, has_tls=tls is not None)
+        )
         run_worker(Answers(blocklist), parts)
         code = 0
     except BaseException:
@@ -136,16 +139,27 @@ def _fork(
         os._exit(code)
 
 
-def connections_max() -> int:
-    """How many connections a worker may have: as many as the files it may open, of which it asks for more."""
+def connections_max(listeners: Sequence[Listener], *, has_tls: bool) -> int:
+    """How many connections a worker may have by HTTP, and how many at each address of the Redis door.
+
+    All together they leave it files to open the next release with, of which it asks the system for more.
+
+    Args:
+        listeners: where they come in.
+        has_tls: whether they begin with a handshake, which some never end.
+    """
+    redis = sum(listener.door == "redis" for listener in listeners)
+    shares = redis + (len(listeners) > redis)
+    kept = _FILES_KEPT + (HANDSHAKES_MAX * len(listeners) if has_tls else 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + _FILES_KEPT
+    wanted = CONNECTIONS_MAX * shares + kept
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(1, min(CONNECTIONS_MAX, soft - _FILES_KEPT))
+    files = wanted if soft == resource.RLIM_INFINITY else min(soft, wanted)
+    return max(1, (files - kept) // shares)
 
 
 def _keep_what_is_loaded() -> None:

@@ -68,11 +68,26 @@ class ServeSettings:
         if self.is_protected:
             return
         for is_open, address in ((self.port is not None, self.host), (self.redis_port is not None, self.redis_host)):
-            if is_open and not is_loopback(address):
-                raise InvalidInput(
-                    f"{address} can be reached from other machines, and whoever reaches it could ask: give "
-                    "--token-file, or --tls-cert, --tls-key and --client-ca, or listen on 127.0.0.1"
-                )
+            if is_open:
+                self.check_address(address)
+
+    def check_address(self, address: str, host: str | None = None) -> None:
+        """Check that only this machine reaches an address, unless clients must show something.
+
+        Args:
+            address: the address, or the name of this machine on itself.
+            host: the name that it was found for.
+
+        Raises:
+            InvalidInput: other machines reach it, and clients show nothing.
+        """
+        if self.is_protected or is_loopback(address):
+            return
+        shown = address if host in (None, address) else f"{host} is {address} here, which"
+        raise InvalidInput(
+            f"{shown} can be reached from other machines, and whoever reaches it could ask: give --token-file, or "
+            "--tls-cert, --tls-key and --client-ca, or listen on 127.0.0.1"
+        )
 
     @property
     def is_protected(self) -> bool:

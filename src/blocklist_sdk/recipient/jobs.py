@@ -204,11 +204,10 @@ def _opened(path: Path, bundle: BundleToOpen) -> Blocklist:
         known = _kept.pop((path, bundle), None)
         if known is None or known[0] != stamp:
             if sha256_of_bundle(path) != bundle.sha256:
-                raise InvalidInput(
-                    f"{path} on this machine is not the bundle that the job was started with: put the same file on "
-                    "every machine, and do not replace it before the job has ended"
-                )
+                raise _another(path)
             known = stamp, bundle.open(path)
+            if _stamp_of(path) != stamp:  # replaced meanwhile, so what was opened may be another file
+                raise _another(path)
         _kept[path, bundle] = known  # the last one is the one that was used last
         while len(_kept) > _OPEN_MAX:
             _kept.pop(next(iter(_kept)))[1].close()
@@ -222,6 +221,13 @@ def _stamp_of(path: Path) -> _Stamp:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _missing(path) from error
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _another(path: Path) -> InvalidInput:
+    return InvalidInput(
+        f"{path} on this machine is not the bundle that the job was started with: put the same file on every machine, "
+        "and do not replace it before the job has ended"
+    )
 
 
 def _missing(path: Path) -> InvalidInput:

@@ -4,6 +4,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -88,20 +89,46 @@ def _not_a_number() -> float:
     return math.nan
 
 
+@dataclass(eq=False, slots=True)
+class _Block:
+    """A block with a clock.
+
+    Attributes:
+        before: what everything went by when it began.
+    """
+
+    before: _Source
+
+
+_blocks: list[_Block] = []
+_blocks_lock: Final = threading.Lock()
+
+
 @contextlib.contextmanager
 def fake_clock() -> Iterator[Clock]:
     """A clock that can be set; at the end of the block everything goes by the clock of before.
+
+    Where blocks of several threads overlap, the time stays that of those still open: the last one to end puts back the
+    clock that was there before the first.
 
     >>> from datetime import UTC, datetime
     >>> with fake_clock() as clock:
     ...     clock.set(datetime(2027, 1, 1, tzinfo=UTC))
     datetime.datetime(2027, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
     """
-    before = _source()
+    with _blocks_lock:
+        block = _Block(_source())
+        _blocks.append(block)
     try:
         yield Clock()
     finally:
-        _restore(before)
+        with _blocks_lock:
+            place = _blocks.index(block)
+            del _blocks[place]
+            if place == len(_blocks):
+                _restore(block.before)
+            else:  # one that began later is still open, and goes back to what was before both
+                _blocks[place].before = block.before
 
 
 @contextlib.contextmanager

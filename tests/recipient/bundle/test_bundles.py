@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from blocklist_sdk import (
     enforcement,
 )
 from blocklist_sdk.recipient import write_metrics
-from blocklist_sdk.recipient.blocklist import internals_of
+from blocklist_sdk.recipient.blocklist import internals_of, level_path_of
 from blocklist_sdk.records import Scope
 from support.bundles import ASKED, LISTED, MORE, NEXT, PROTECTED, contents_of, release
 from support.clock import Clock
@@ -389,8 +389,42 @@ def test_a_file_that_was_altered_since_it_was_opened(world: World) -> None:
         file.seek(data.index(b"SHA256SUMS") - 600)
         file.write(b"\xff")
     assert not bundle.verify()
-    with pytest.raises(Malformed, match="altered since it was opened"):
+    with pytest.raises((Malformed, Untrusted), match="altered since it was opened"):
         bundle.changes(since=None)
+
+
+@pytest.mark.parametrize("change", ["another bundle", "cut off", "emptied"])
+def test_a_file_that_was_written_over_answers_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Where it is mapped there are bytes now that nobody has verified, or none, which would end the process."""
+    clock = Clock(datetime.now(UTC))
+    clock.install(monkeypatch)
+    path = world.directory / "plain.bundle"
+    before, bundle = path.read_bytes(), opened(world)
+    assert ALLOWED in bundle
+    if change == "another bundle":
+        path.write_bytes((world.directory / "own.bundle").read_bytes())
+    else:
+        os.truncate(path, 1000 if change == "cut off" else 0)
+    clock.at_s += 1
+    questions: list[Callable[[], object]] = [
+        lambda: ALLOWED in bundle,
+        lambda: bundle.check(ALLOWED),
+        lambda: bundle.screen(pa.array([ALLOWED])),
+        lambda: level_path_of(bundle, "sms"),
+        bundle.status,
+    ]
+    for ask in questions:
+        with pytest.raises(Untrusted, match=r"altered since it was opened.*in one rename"):
+            ask()
+    assert not bundle.verify()
+    path.write_bytes(before)
+    assert ALLOWED in bundle
+    os.utime(path, (0, 0))
+    clock.at_s += 1
+    assert ALLOWED in bundle
+    assert bundle.verify()
 
 
 def test_a_newer_bundle_takes_its_place_without_harm(world: World) -> None:

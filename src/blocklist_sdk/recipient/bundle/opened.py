@@ -10,7 +10,15 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, NotSynced, Untrusted
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.recipient.bundle.own_decisions import BundledOverrides, OwnDecisions
-from blocklist_sdk.recipient.bundle.reading import BundledRelease, BundleFile, Proved, open_file, prove, untrusted
+from blocklist_sdk.recipient.bundle.reading import (
+    BundledRelease,
+    BundleFile,
+    Proved,
+    altered,
+    open_file,
+    prove,
+    untrusted,
+)
 from blocklist_sdk.recipient.cache.audit_file import AuditFile
 from blocklist_sdk.recipient.cache.release_answers import ReleaseAnswers
 from blocklist_sdk.recipient.changes import Changes
@@ -24,7 +32,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 class BundleList(OpenList):
-    """Answers from a bundle, which does not change."""
+    """Answers from a bundle, which does not change; where somebody writes to the file in place, it is proved anew."""
 
     opened: tuple[ReleaseAnswers, datetime | None] | None
     fast_path: FastPath
@@ -41,6 +49,7 @@ class BundleList(OpenList):
     ) -> None:
         """Takes a verified release, the expiry of its signatures, and what goes before it."""
         super().__init__(release.about.feed, read=read, when_stale=when_stale)
+        self._file = release.file
         self.opened = release, expires
         self._rules = rules
 
@@ -48,10 +57,19 @@ class BundleList(OpenList):
         """Nothing is held but memory, which is given back with the list itself."""
 
     def reload(self, *, wait: bool) -> None:
-        """Make the fast path anew, which goes by the clock."""
-        if self._reloading.acquire(blocking=wait):
+        """Make the fast path anew, which goes by the clock.
+
+        Raises:
+            Untrusted: the file was altered in place since it was opened.
+        """
+        # Its answers are read where the file is mapped: until it is found whole, nobody may have one.
+        if self._reloading.acquire(blocking=wait or self._file.is_touched):
             try:
+                self._file.check_unaltered()
                 self.fast_path = self._make_fast_path()
+            except Untrusted as error:
+                self.fast_path = self._no_fast_path
+                raise altered(self._file.path, error) from error
             finally:
                 self._reloading.release()
 
@@ -177,9 +195,11 @@ class BundleInternals(AskedInternals):
 
     def verify(self) -> Verification:
         """See `Blocklist.verify`."""
-        about = self.current.generation()[0].about
+        assert self.current.opened is not None, "a bundle has a release"
+        about = self.current.opened[0].about
         found, problems = about.digest, tuple[str, ...]()
         try:
+            self.current.generation()
             prove(self.file, pinned=self.root)
         except Untrusted as error:
             found, problems = "", (str(error),)

@@ -3,6 +3,7 @@
 import mmap
 import os
 import stat
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,12 +47,44 @@ class BundleFile:
             Untrusted: it is not a bundle.
         """
         self.path: Path = absolute(path)
-        self.data: memoryview = _mapped(self.path)
+        self.data, self._descriptor = _mapped(self.path)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._stamp = self._stamp_now()
         self.members: tuple[Member, ...] = members_of(self.data)
         self._by_name: dict[str, Member] = {each.name: each for each in self.members}
         if self.members[:1] != (self._by_name.get(contents.ABOUT),):
             raise Untrusted(f"its first member is not {contents.ABOUT}")
         self.feed: str = contents.feed_of(self.content(contents.ABOUT))
+        self._sums = self.content(SUMS) if SUMS in self else b""
+
+    def _stamp_now(self) -> tuple[int, int]:
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether somebody has written to the file since it was mapped, or last found whole; not if it was replaced."""
+        return self._stamp_now() != self._stamp
+
+    def check_unaltered(self) -> None:
+        """Find out whether a file that somebody has written to is still, byte for byte, the one that was mapped.
+
+        Raises:
+            Untrusted: it is another.
+        """
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            self.check_sums()
+            self._stamp = stamp
+
+    def check_length(self) -> None:
+        """Do nothing if all that was mapped is still there: the system ends a process that reads what is not.
+
+        Raises:
+            Untrusted: it was cut off.
+        """
+        if self._stamp_now()[0] < len(self.data):
+            raise Untrusted("it was cut off since it was opened")
 
     def content(self, name: str, *, bytes_max: int | None = None) -> bytes:
         """The content of a member.
@@ -75,7 +108,8 @@ class BundleFile:
         Raises:
             Untrusted: one is another.
         """
-        if members_of(self.data) != self.members:
+        self.check_length()
+        if members_of(self.data) != self.members or (SUMS in self and self.content(SUMS) != self._sums):
             raise Untrusted("its members are others than when it was opened")
         check_sums(self.data, self.members)
 
@@ -138,7 +172,8 @@ class BundleFile:
         return answers_of(found, (cells, homes), published_ms=published_ms)
 
 
-def _mapped(path: Path) -> memoryview:
+def _mapped(path: Path) -> tuple[memoryview, int]:
+    """A file's bytes, and a descriptor of it, which the caller closes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
@@ -150,11 +185,13 @@ def _mapped(path: Path) -> memoryview:
             raise InvalidInput(f"{path} is not a regular file: give a bundle", argument="bundle")
         if not status.st_size:
             raise Untrusted("it is empty")
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)), descriptor
     except OSError as error:
-        raise InvalidInput(f"cannot read the bundle {path}: {error.strerror}", argument="bundle") from error
-    finally:
         os.close(descriptor)
+        raise InvalidInput(f"cannot read the bundle {path}: {error.strerror}", argument="bundle") from error
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +248,10 @@ def prove(file: BundleFile, *, pinned: bytes) -> Proved:
         InvalidInput: the pinned root is not root metadata.
         Untrusted: anything is not as it was signed.
     """
+    try:
+        file.check_length()
+    except Untrusted as error:
+        raise untrusted(file.path, error) from error
     with ThreadPoolExecutor(1) as pool:
         # Reading all bytes goes beside the rest, and says best what is wrong with a damaged file.
         sums = pool.submit(file.check_sums)
@@ -245,6 +286,14 @@ def untrusted(path: Path, error: Untrusted) -> Untrusted:
     return Untrusted(
         f"the bundle {path} is not trusted: {error}. Nothing of it is used. Get another copy, or make it anew, and see "
         "who could write it"
+    )
+
+
+def altered(path: Path, error: Untrusted) -> Untrusted:
+    """The error for a bundle that somebody has written to since it was opened."""
+    return Untrusted(
+        f"the bundle {path} was altered since it was opened: {error}. Nothing of it is used any more. Open it anew, "
+        "and replace a bundle in one rename (cp to another name, then mv), never in place"
     )
 
 
