@@ -47,6 +47,7 @@ class BundleFile:
             Untrusted: it is not a bundle.
         """
         self.path: Path = absolute(path)
+        self.data: memoryview
         self.data, self._descriptor = _mapped(self.path)
         weakref.finalize(self, os.close, self._descriptor)
         self._stamp = self._stamp_now()
