@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "screen_in_spark.py"
 def test_without_spark_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "blocklist_sdk.spark", raising=False)
     monkeypatch.setitem(sys.modules, "pyspark", None)
-    with pytest.raises(ImportError, match=r"pip install 'blocklist-sdk\[spark\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[spark\]'"):
         importlib.import_module("blocklist_sdk.spark")
 
 

@@ -72,7 +72,7 @@ def test_the_address_is_one(url: str) -> None:
 
 def test_without_the_driver_the_message_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(InvalidInput, match=r"psycopg.* pip install 'blocklist-sdk\[exchange\]'"):
+    with pytest.raises(InvalidInput, match=r"psycopg.* pip install '\.\[exchange\]'"):
         Database("postgresql://exchange@db/exchange", directory=tmp_path)
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     extras = pyproject["project"]["optional-dependencies"]

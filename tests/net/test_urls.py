@@ -120,6 +120,8 @@ def _texts(error: BaseException | None) -> list[str]:
 @example(password="123/JjXx", template=URLS[7], is_encoded=False)
 @example(password="1234#JjXx", template=URLS[7], is_encoded=False)
 @example(password="99?JjXx=1", template=URLS[3], is_encoded=False)
+@example(password="'0000:0000:0000", template=URLS[8], is_encoded=False)
+@example(password="'0000:0000:0000", template=URLS[9], is_encoded=False)
 @example(password="JjXx&ZzQq=1", template=URLS[6], is_encoded=False)
 def test_no_part_of_a_password_is_shown(way: int, password: str, template: str, is_encoded: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -96,5 +96,5 @@ def test_a_list_that_is_gone_is_measured_no_more(world: World) -> None:
 
 def test_without_opentelemetry_it_says_what_to_install(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    with pytest.raises(InvalidInput, match=r"pip install blocklist-sdk\[otel\]"):
+    with pytest.raises(InvalidInput, match=r"pip install '\.\[otel\]'"):
         instrument(world.recipient())

@@ -22,6 +22,9 @@ NAMES: Final = (*_LIBRARIES, *(f"httpcore{number}{module}" for number in ("", "2
 _HEADERS: Final = re.compile(r"\[\(b['\"].*", re.DOTALL)
 """The headers of a response in a record of httpcore, and all that follows them."""
 
+_QUERY: Final = re.compile(r"\?[^\s\"]*")
+"""A query in a record of httpx, which encodes blanks and double quotation marks in a URL, but no single ones."""
+
 _is_ours: ContextVar[bool] = ContextVar("blocklist_sdk_request", default=False)
 
 
@@ -31,7 +34,7 @@ def masked(text: str) -> str:
     >>> masked("GET https://exchange.example/v1/numbers/%2B6281234567890?token=17")
     'GET https://exchange.example/v1/numbers/%2B6281…890?…'
     """
-    return without_numbers(_HEADERS.sub("[…", without_credentials(text)))
+    return without_numbers(_HEADERS.sub("[…", _QUERY.sub("?…", without_credentials(text))))
 
 
 class _Masking(logging.Filter):
