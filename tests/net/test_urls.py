@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from blocklist_sdk import AsyncExchangeClient, Blocklist, BlocklistError, ClientCredentials, ExchangeClient
@@ -124,6 +124,8 @@ def _texts(error: BaseException | None) -> list[str]:
 @example(password="'0000:0000:0000", template=URLS[9], is_encoded=False)
 @example(password="JjXx&ZzQq=1", template=URLS[6], is_encoded=False)
 def test_no_part_of_a_password_is_shown(way: int, password: str, template: str, is_encoded: bool) -> None:
+    # In the URL of a webhook, whose options are its owner's, a & that is not encoded begins another option.
+    assume(is_encoded or "&" not in password or not template.startswith("http://"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLOCKLIST_WEBHOOK_SECRET", "whsec_" + "QUFB" * 8)
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
