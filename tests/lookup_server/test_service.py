@@ -289,9 +289,8 @@ def test_a_request_under_way_is_answered_before_the_end(two: Service) -> None:
         two.process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b""
         busy.sendall(GET[20:])
-        answer = busy.recv(1 << 16)
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b"Connection: close" in answer
+        assert busy.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        assert busy.recv(1) == b""  # its worker may get the signal after that of the other
     assert two.process.wait(30) == 0
 
 
