@@ -299,3 +299,10 @@ def test_the_command_lists_the_cases(capsys: pytest.CaptureFixture[str]) -> None
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(cases())
     assert any("(not required) must be refused: 65 ranges cover one number" in line for line in lines)
+
+
+def test_a_reader_that_offers_nothing_of_what_was_asked_does_not_conform() -> None:
+    result = run_kit(lambda action, document: {"error": "not-offered"}, only=["digest", "numbers"])
+    assert {case.outcome for case in result.cases} == {"not-offered"}
+    assert not result.passed
+    assert result.summary().endswith("The reader does not conform.")

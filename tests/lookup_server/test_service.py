@@ -22,6 +22,7 @@ from blocklist_sdk.lookup_server.acceptor import HANDSHAKES_MAX
 from blocklist_sdk.lookup_server.listeners import listening
 from blocklist_sdk.lookup_server.serving import CONNECTIONS_MAX, connections_max
 from blocklist_sdk.lookup_server.settings import ServeSettings
+from blocklist_sdk.lookup_server.worker import DoorTls
 from blocklist_sdk.net.tls import tls_context
 from blocklist_sdk.publisher import Lifetimes, Timing
 from blocklist_sdk.testing import fake_clock
@@ -400,3 +401,7 @@ def test_a_bundle_that_is_written_over_answers_nothing(published: MixedList, tmp
         assert asks(client)
         assert service.stop() == 0
     assert log.read_text().count("was altered since it was opened") == 1
+
+
+def test_only_doors_with_tls_leave_files_for_handshakes() -> None:
+    assert not DoorTls.of(None)

@@ -44,11 +44,11 @@ class KitResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the reader passes: no case failed that counts, and there was a case at all.
+        """Whether the reader passes: no case failed that counts, and at least one was passed.
 
         Those count that are required. If none of those is required, or the kit is strict, all count.
         """
-        return bool(self.cases) and not any(map(self._counts_against, self.cases))
+        return any(case.outcome == "passed" for case in self.cases) and not any(map(self._counts_against, self.cases))
 
     def _counts_against(self, case: CaseResult) -> bool:
         return case.outcome == "failed" and (case.required or self._all_count)

@@ -126,7 +126,7 @@ def _fork(
         for other in others:
             other.lifeline.close()
         parts = WorkerParts(
-            number, settings, listeners, tls, counters, theirs, connections_max(listeners, has_tls=tls is not None)
+            number, settings, listeners, tls, counters, theirs, connections_max(listeners, has_tls=bool(tls))
         )
         run_worker(Answers(blocklist), parts)
         code = 0

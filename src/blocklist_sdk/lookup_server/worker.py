@@ -41,6 +41,9 @@ class DoorTls:
     http: ssl.SSLContext | None
     redis: ssl.SSLContext | None
 
+    def __bool__(self) -> bool:
+        return self.http is not None
+
     @classmethod
     def of(cls, files: TlsFiles | None) -> "DoorTls":
         """Read the files.
