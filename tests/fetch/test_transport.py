@@ -1,5 +1,7 @@
 """The transport's own decisions, against a simulated server."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -321,3 +323,24 @@ def test_every_error_is_ours(transport: Transport, respx_mock: respx.MockRouter,
             transport.get(URL, max_bytes=5)
         with pytest.raises(BlocklistError, match="broken"):
             transport.download(URL, tmp_path / "file", length=5)
+
+
+class Marker:
+    """Something that a caller has at hand while it fetches."""
+
+
+def test_an_error_keeps_nothing_of_its_caller(transport: Transport, respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(URL).respond(404)
+
+    def fetch() -> "weakref.ref[Marker]":
+        marker = Marker()
+        with pytest.raises(Unreachable):
+            transport.get(URL, max_bytes=5)
+        return weakref.ref(marker)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert fetch()() is None
+    finally:
+        gc.enable()
