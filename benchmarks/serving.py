@@ -5,9 +5,9 @@
     python -m benchmarks.serving [--rows 1000000] [--seconds 3] [--repeats 3] [--changes 100] [--json OUT]
 
 Everything runs on this machine, over loopback. Redis holds the same list; the service on SQLite has the look-up
-server's own HTTP connections. redis-benchmark and wrk ask at full load; `benchmarks.paced`, a client on asyncio in a
-process of its own, asks over the Unix socket, with batches, and at half of the rate that was reached. What a request
-costs the server is the processor time of its processes: that means something on a machine with other work as well.
+server's own HTTP connections. redis-benchmark and wrk ask at full load; `benchmarks.paced`, in C as they are, asks over
+the Unix socket, with batches, and at half of the rate that was reached. What a request costs the server is the
+processor time of its processes: that means something on a machine with other work as well.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -29,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.paced import Questions, compiled, measure
 from benchmarks.results import machine, quantity
 from benchmarks.serving_changes import Changed, changing
 from benchmarks.serving_world import FIRST, Served, World, look_up_server, make_world, redis, sqlite_service
@@ -122,17 +123,12 @@ def wrk(world: World, served: Served, seconds: float) -> Load:
     return Load(float(rate), float(p50_s), float(p99_s), used_s / answers, int(failures))
 
 
-def paced(world: World, served: Served, door: str, *words: str, seconds: float) -> Load:
-    """`benchmarks.paced` in a process of its own."""
-    address = ["--uds", str(served.uds)] if "unix" in door else ["--port", str(served.port)]
-    address = ["--port", str(served.redis_port)] if door == "redis" else address
-    command = [sys.executable, "-m", "benchmarks.paced", "--door", "redis" if door == "redis" else "http", *address]
-    command += ["--keys", str(world.keys), "--seconds", str(seconds), *words]
+def paced(world: World, served: Served, questions: Questions) -> Load:
+    """`benchmarks.paced`."""
     before = served.cpu_s()
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    used_s, found = served.cpu_s() - before, json.loads(ran.stdout)
-    cpu_s = used_s / max(1, found["answers"])
-    return Load(found["per_second"], found["p50_s"], found["p99_s"], cpu_s, int(found["failures"]))
+    found = measure(compiled(world.folder), replace(questions, keys=world.keys))
+    cpu_s = (served.cpu_s() - before) / max(1, found["answers"])
+    return Load(found["per_second"], found["p50_s"], found["p99_s"], cpu_s, found["failures"])
 
 
 def middle(loads: Sequence[Load]) -> Load:
@@ -179,8 +175,8 @@ def one_number(world: World, *, seconds: float, repeats: int) -> list[Row]:
 def _asks(
     world: World, ours: Served, theirs: Served | None, sqlite: Served | None, seconds: float
 ) -> list[tuple[str, str, Ask, Ask | None]]:
-    def at(served: Served, door: str) -> Ask:
-        return lambda rate: paced(world, served, door, "--rate", str(rate), seconds=seconds)
+    def at(served: Served, **door: Any) -> Ask:
+        return lambda rate: paced(world, served, Questions(**door, rate=rate, seconds=seconds))
 
     asks: list[tuple[str, str, Ask, Ask | None]] = []
     for pipeline in (1, 16):
@@ -191,15 +187,17 @@ def _asks(
                 def full(rate: float, server: Served = server, pipeline: int = pipeline) -> Load:
                     return redis_benchmark(world, server, pipeline, seconds)
 
-                asks.append((f"{name}{note}", "redis-benchmark", full, at(server, "redis") if pipeline == 1 else None))
+                half = at(server, is_redis=True, port=server.redis_port) if pipeline == 1 else None
+                asks.append((f"{name}{note}", "redis-benchmark", full, half))
     for name, server in (("HTTP and SQLite", sqlite), ("HTTP", ours)):
         if server is not None:
 
             def by_wrk(rate: float, server: Served = server) -> Load:
                 return wrk(world, server, seconds)
 
-            asks.append((name, "wrk", by_wrk, at(server, "http")))
-    asks.append(("HTTP over a Unix socket", "asyncio", at(ours, "unix"), at(ours, "unix")))
+            asks.append((name, "wrk", by_wrk, at(server, port=server.port)))
+    over_socket = at(ours, uds=ours.uds)
+    asks.append(("HTTP over a Unix socket", "paced", over_socket, over_socket))
     return asks
 
 
@@ -233,11 +231,13 @@ def batches(world: World, *, seconds: float, repeats: int) -> list[Row]:
             ("Arrow", "batch.arrow", _ARROW),
             ("JSON", "batch.json", "application/json"),
         ):
-            words = ["--body", str(world.folder / file), "--content-type", content_type, "--connections", "4"]
-            loads = [paced(world, ours, "http", *words, seconds=seconds) for _ in range(repeats)]
+            questions = Questions(
+                port=ours.port, body=world.folder / file, content_type=content_type, connections=4, seconds=seconds
+            )
+            loads = [paced(world, ours, questions) for _ in range(repeats)]
             of = middle(loads)
             full = Load(of.per_second * BATCH, of.p50_s, of.p99_s, of.cpu_s / BATCH, of.failures)
-            found.append(Row(f"{name} batches of {BATCH:,}, two workers", "asyncio, 4 connections", full))
+            found.append(Row(f"{name} batches of {BATCH:,}, two workers", "paced, 4 connections", full))
     return found
 
 
@@ -293,9 +293,9 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=100, metavar="N", help="releases while clients ask; 0 for none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     arguments = parser.parse_args()
-    for program in ("redis-server", "redis-benchmark", "wrk"):
+    for program in ("redis-server", "redis-benchmark", "wrk", "cc"):
         if shutil.which(program) is None:
-            parser.error(f"{program} is not installed: Debian's packages redis-server, redis-tools and wrk have them")
+            parser.error(f"{program} is not installed: Debian has redis-server, redis-tools, wrk and gcc")
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
         print(f"measuring {arguments.rows:,} generated rows …", file=sys.stderr)
         world = make_world(Path(name), arguments.rows)

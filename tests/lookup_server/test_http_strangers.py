@@ -10,8 +10,8 @@ import pytest
 from support.lookup_servers import Service, read_all, serving
 from support.mixed_list import BLOCKED, FREE, MixedList
 
-GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-LAST = f"GET /v1/verdicts/{FREE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+LAST = f"GET /v1/verdicts/{FREE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
 
 
 @pytest.fixture(scope="module")

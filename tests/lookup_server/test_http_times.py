@@ -20,7 +20,7 @@ from support.lookup_servers import read_all
 from support.mixed_list import BLOCKED, MixedList
 from support.waiting import until
 
-GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 POST = b"POST /v1/verdicts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 

@@ -32,7 +32,7 @@ from support.waiting import until
 from support.world import PASSPHRASE
 
 TOKEN = "generated-for-a-test"
-GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+GET = f"GET /v1/verdicts/{BLOCKED} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,40 @@ def test_a_token_is_needed_but_for_health_and_over_the_unix_socket(
             assert asks(client)
         assert service.stop() == 0
     assert TOKEN not in log.read_text()
+
+
+def test_a_web_page_cannot_ask_through_a_name_that_leads_here(published: MixedList, log: Path, tmp_path: Path) -> None:
+    path = tmp_path / "blocklist.sock"
+    with serving(published.settings(), log, "--uds", str(path)) as service:
+        with httpx.Client(base_url=service.url) as client:
+            port = service.url.rpartition(":")[2]
+            for host in (
+                "localhost",
+                f"LOCALHOST:{port}",
+                f"127.0.0.1:{port}",
+                "127.0.0.2",
+                "[::1]",
+                f"[::1]:{port}",
+                "",
+            ):
+                assert client.get(f"/v1/verdicts/{BLOCKED}", headers={"Host": host}).status_code == 200, host
+            for host in (
+                "evil.example",
+                f"evil.example:{port}",
+                "localhost.evil.example",
+                "192.0.2.7",
+                "127.0.0.1.x",
+                "::",
+            ):
+                for address in (f"/v1/verdicts/{BLOCKED}", "/metrics", "/openapi.json"):
+                    answer = client.get(address, headers={"Host": host})
+                    assert (answer.status_code, answer.json()["type"]) == (421, "urn:blocklist:problem:misdirected"), (
+                        host
+                    )
+                assert client.get("/healthz", headers={"Host": host}).status_code == 200
+        with over_unix(path) as client:  # which no browser reaches
+            assert client.get(f"/v1/verdicts/{BLOCKED}", headers={"Host": "evil.example"}).status_code == 200
+        assert service.stop() == 0
 
 
 def test_a_certificate_in_place_of_a_token(published: MixedList, log: Path) -> None:

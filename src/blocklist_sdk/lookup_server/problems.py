@@ -29,6 +29,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "too-large": (413, "Too large"),
     "target-too-long": (414, "Address too long"),
     "wrong-type": (415, "Type not accepted"),
+    "misdirected": (421, "Not a name of this service"),
     "not-a-number": (422, "Not a telephone number"),
     "invalid": (422, "Invalid request"),
     "head-too-large": (431, "Headers too large"),

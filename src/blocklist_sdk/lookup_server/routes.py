@@ -1,7 +1,9 @@
 """The HTTP API: what each address answers. It knows requests and responses as values, and no connection."""
 
+import functools
 import hmac
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,6 +35,7 @@ from blocklist_sdk.lookup_server.questions import (
     verdict_or_error,
 )
 from blocklist_sdk.lookup_server.readiness import described, readiness
+from blocklist_sdk.net.addresses import is_loopback
 
 if TYPE_CHECKING:
     from blocklist_sdk.records import Scope
@@ -41,6 +44,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _AT_A_TIME: Final = 64
 """How many numbers of a list in JSON are answered before other clients have their turn: about a millisecond's work."""
+
+_PORT_AFTER_HOST: Final = re.compile(r":[0-9]*\Z")
 
 _REPORT_EVERY_S: Final = 60.0
 """How often the log says that the list cannot be read, seconds."""
@@ -64,6 +69,7 @@ class Routes:
         token: str | None = None,
         needs_certificate: bool = False,
         require_fresh: bool = False,
+        own_name: str | None = None,
     ) -> None:
         """See `ServeSettings`.
 
@@ -73,12 +79,15 @@ class Routes:
             token: what clients must show; None if they need not.
             needs_certificate: whether clients must have shown a certificate.
             require_fresh: whether a list past its expiry makes the service not ready.
+            own_name: where it answers whoever is on this machine: by which name, besides those of loopback. None lets
+                every name pass.
         """
         self._answers = answers
         self._counters = counters
         self._token = None if token is None else token.encode()
         self._needs_certificate = needs_certificate
         self._require_fresh = require_fresh
+        self._own_name = own_name
         self._openapi = b""
         self._next_report = 0.0
         self._of_one: dict[str, Route] = {"GET": self._verdict}
@@ -98,6 +107,14 @@ class Routes:
             is_trusted: whether its client need not show a token or a certificate, as over the Unix socket.
             has_certificate: whether its client has shown a certificate.
         """
+        own_name = None if is_trusted or request.path in OPEN else self._own_name
+        if own_name is not None and not _is_here(request.headers.get("host", ""), own_name):
+            # A web page whose name leads to this machine lets the browser ask here as if here were its own server.
+            return Problem(
+                "misdirected",
+                "this service answers this machine alone, as localhost or by its loopback address: ask by one of them, "
+                "or have the service want a token, with --token-file",
+            )
         if self._needs_certificate and not (is_trusted or has_certificate or request.path in OPEN):
             detail = "connect with a certificate that one of the authorities of this server's clients has signed"
             return Problem("certificate-required", detail)
@@ -264,6 +281,13 @@ class Routes:
 def _reading(method: str) -> str:
     """A method, GET for HEAD, which is answered without the body."""
     return "GET" if method == "HEAD" else method
+
+
+@functools.lru_cache(64)
+def _is_here(host: str, own_name: str) -> bool:
+    """Whether the host that a request names, if it does, is this machine."""
+    name = _PORT_AFTER_HOST.sub("", host).strip("[]").lower()
+    return not name or name == own_name.lower() or is_loopback(name)
 
 
 def _too_many() -> Problem:

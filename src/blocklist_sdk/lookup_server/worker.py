@@ -119,6 +119,7 @@ def _open_doors(
             token=settings.token,
             needs_certificate=settings.tls is not None and settings.tls.client_ca is not None,
             require_fresh=settings.require_fresh,
+            own_name=None if settings.is_protected or settings.tls is not None else settings.host,
         ),
         limit=parts.limit,
     )
