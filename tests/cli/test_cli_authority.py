@@ -337,7 +337,7 @@ def test_what_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     assert_fails(run("exchange", "user", "add", folder, "exchange", "--scope", "officer"), 2, "another name")
     assert_fails(run("exchange", "user", "add", folder, "anna", "--scope", "king"), 2, "not a scope")
     assert_fails(run("exchange", "user", "secret", folder, "anna"), 2, "does not exist")
-    assert_fails(run("exchange", "serve", folder, "--tls-key", tmp_path / "k"), 2, "--tls-certificate")
+    assert_fails(run("exchange", "serve", folder, "--tls-key", tmp_path / "k"), 2, "--tls-cert")
     locked_out = run("exchange", "publish", folder, env={"BLOCKLIST_PASSPHRASE": "wrong"})
     assert (locked_out.code, locked_out.out) == (2, "")
     assert "wrong passphrase" in locked_out.err

@@ -158,7 +158,7 @@ def nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         "publish init NEW --feed FEED --root-key MISSING --root-key MISSING",
         "publish keys sign MISSING --key MISSING",
         "exchange init NEW --region ID --routing MISSING",
-        "exchange serve DIR --tls-certificate MISSING --tls-key MISSING",
+        "exchange serve DIR --tls-cert MISSING --tls-key MISSING",
     ],
 )
 @pytest.mark.usefixtures("nothing_is_asked")

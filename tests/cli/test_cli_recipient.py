@@ -359,7 +359,6 @@ def test_an_export_has_the_format_that_its_file_is_named_for(synced: dict[str, s
         ("l.csv", b"number,"),
         ("l.jsonl", b'{"number"'),
         ("l.parquet", b"PAR1"),
-        ("l.txt", b"number,"),
     ):
         assert run("export", "-o", tmp_path / name, env=synced).code == 0
         assert (tmp_path / name).read_bytes().startswith(begins), name

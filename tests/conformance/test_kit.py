@@ -259,22 +259,48 @@ def test_the_command_says_what_passed_and_failed(capfd: pytest.CaptureFixture[st
 
 
 def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict() -> None:
-    fine, failed = (CaseResult("a", "sync", "", True, "passed"), CaseResult("b", "digest", "", False, "failed", "x"))
+    fine = CaseResult("a", "sync", "", True, True, "passed")
+    failed = CaseResult("b", "limits", "", False, False, "failed", "x")
     assert KitResult((fine, failed)).passed
     assert not KitResult((fine, failed), strict=True).passed
     assert not KitResult((failed,)).passed, "no other case says anything about the reader"
+
+
+def test_a_reader_may_leave_an_action_out_but_not_get_it_wrong() -> None:
+    def without(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        return {"error": "not-offered", "message": ""} if action == "numbers" else answer(action, document)
+
+    def shortened(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        given = answer(action, document)
+        return {"answers": given["answers"][:-1]} if action == "numbers" else given
+
+    assert run_kit(without, only=["snapshot", "numbers"]).passed
+    result = run_kit(shortened, only=["snapshot", "numbers"])
+    assert not result.passed
+    assert "1 failed, 1 of which counts against this reader" in result.summary()
+
+
+def test_true_is_not_1() -> None:
+    def numeric(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        given = answer(action, document)
+        if action == "check" and "answers" in given:
+            for each in given["answers"]:
+                each["blocked"] = int(each["blocked"])
+        return given
+
+    assert not run_kit(numeric, only=["snapshot"]).passed
 
 
 def test_what_a_failed_case_looks_like(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 1
     document = json.loads(capfd.readouterr().out)
     assert document.keys() == {"passed", "strict", "counts", "cases"}
-    assert document["cases"][0].keys() == {"name", "group", "about", "required", "outcome", "problem"}
+    assert document["cases"][0].keys() == {"name", "group", "about", "required", "counts", "outcome", "problem"}
     assert document["counts"] == {"passed": 0, "failed": 1, "not-offered": 0}
     assert main(["--only", "one", "--strict", "--", sys.executable, "-c", "print('{}')"]) == 1
     out = capfd.readouterr().out
-    assert "FAIL  one, which is not required\n        One number without an end. Generated numbers.\n" in out
-    assert "0 of 1 cases passed; 1 failed, 1 of which this reader must pass. The reader does not conform." in out
+    assert "FAIL  one, which need not be offered\n        One number without an end. Generated numbers.\n" in out
+    assert "0 of 1 cases passed; 1 failed, 1 of which counts against this reader. The reader does not conform." in out
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_an_answer_is_that_of_check_in_json(client: httpx.Client, published: Mix
         assert response.status_code == 200
         assert response.headers["content-type"] == "application/json"
         assert response.headers["cache-control"] == "no-store"
-        assert response.text == wanted
+        assert response.text == f"{wanted}\n"
 
 
 def test_a_plus_needs_no_escape_and_spaces_do(client: httpx.Client) -> None:

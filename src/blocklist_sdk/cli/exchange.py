@@ -192,7 +192,7 @@ def serve(
             help="Publish decisions from here, which needs the passphrase of the keys.",
         ),
     ] = True,
-    tls_certificate: Annotated[
+    tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The server's certificate with its chain, PEM.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
@@ -221,13 +221,13 @@ def serve(
 
     from blocklist_sdk.net.server_tls import TlsFiles
 
-    if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
-        raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs both")
-    for file in (tls_certificate, tls_key, client_ca):
+    if (tls_cert is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
+        raise InvalidInput("give --tls-cert and --tls-key together; --client-ca needs both")
+    for file in (tls_cert, tls_key, client_ca):
         if file is not None:
             check_input(file)
     tls = (
-        TlsFiles(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
+        TlsFiles(certificate=tls_cert, key=tls_key, client_ca=client_ca) if tls_cert and tls_key else None
     )
     raise_open_files()
     levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}

@@ -41,7 +41,7 @@ _ENDINGS: Final[dict[str, tuple[Format, ...]]] = {
     ".jsonl": ("jsonl",),
     ".ndjson": ("jsonl",),
     ".parquet": ("parquet",),
-    ".txt": ("csv", "txt", "prefixes"),
+    ".txt": ("txt", "prefixes", "csv"),
     ".xml": ("fritzbox",),
     ".json": ("misp",),
     **dict.fromkeys((".gz", ".zip", ".xls", ".xlsx", ".ods", ".pdf"), ()),
@@ -198,15 +198,15 @@ def _format_of(output: Path | None, given: Format | None) -> Format:
     ('parquet', 'prefixes', 'csv')
     """
     ending = "" if output is None else output.suffix.lower()
-    form: Format = given or _BY_ENDING.get(ending, "csv")
-    if form in _ENDINGS.get(ending, (form,)):
+    form = given or _BY_ENDING.get(ending) or (None if ending in _ENDINGS else "csv")
+    if form is not None and form in _ENDINGS.get(ending, (form,)):
         return form
     if not _ENDINGS[ending]:
         raise InvalidInput(
             f"an export is {_NAMES}, and {output} would be named as something else: name the file .csv, .jsonl, "
             ".parquet or .txt"
         )
-    if given is None:
+    if form is None:
         raise InvalidInput(
             f"the name {output} does not say the format of the export: give it with --format; a file of that name may "
             f"be {' or '.join(_ENDINGS[ending])}"

@@ -17,8 +17,8 @@ _HELP: Final = """\
 Ask a reader what the protocol's vectors ask, and say what it gets wrong. docs/reference/conformance.md has the contract
 between the kit and a reader.
 
-Exits with 0 if the reader passes every required case, or every case where --only names none that is required; with 1 if
-it does not; with 2 if it cannot be started, or an option is wrong."""
+Exits with 0 if the reader passes every required case and every one that it need not have answered, or every case where
+--only names none that is required; with 1 if it does not; with 2 if it cannot be started, or an option is wrong."""
 
 
 def main(arguments: Sequence[str]) -> int:

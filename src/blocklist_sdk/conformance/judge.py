@@ -24,9 +24,18 @@ def _sync(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     if "error" in answer:
         return f"refused a repository that is as it should be: {_shown(answer)}"
     for name in ("serial", "digest"):
-        if answer.get(name) != expected[name]:
+        if not _same(answer.get(name), expected[name]):
             return f"answered the {name} {answer.get(name)!r}, expected {expected[name]!r}"
     return None
+
+
+def _same(given: Any, expected: Any) -> bool:
+    """Whether two values are the same in JSON, where true is not 1, as it is in Python.
+
+    >>> _same(3, 3), _same(1, True), _same(0, False), _same(None, None)
+    (True, False, False, True)
+    """
+    return bool(given == expected) and isinstance(given, bool) is isinstance(expected, bool)
 
 
 def _error(kinds: Sequence[str], answer: Mapping[str, Any], *, took: str) -> str | None:
@@ -47,7 +56,7 @@ def _check(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     if "error" in answer:
         return f"did not answer questions: {_shown(answer)}"
     for name in ("serial", "stale"):
-        if answer.get(name) != step[name]:
+        if not _same(answer.get(name), step[name]):
             return f"answered questions with {name} {answer.get(name)!r}, expected {step[name]!r}"
     return _first_few(_wrong_verdicts(step, _items(answer.get("answers"))))
 
@@ -61,7 +70,7 @@ def _wrong_verdicts(step: Mapping[str, Any], answers: Sequence[Mapping[str, Any]
         yield f"gave {len(answers)} answers to {len(step['answers'])} questions"
         return
     for expected, given in zip(step["answers"], answers, strict=True):
-        if any(given.get(name) != expected[name] for name in ("blocked", "reason")):
+        if any(not _same(given.get(name), expected[name]) for name in ("blocked", "reason")):
             scope = f" for {expected['scope']}" if expected["scope"] else ""
             asked = f"{expected['number']}{scope} at {step['now']}"
             yield f"{asked}: answered {_verdict(given)}, expected {_verdict(expected)}"
@@ -80,7 +89,7 @@ def _look_ups(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
         f"answered {_verdict_or_why_not(given)}, expected {_verdict_or_why_not(asked)}"
         for asked, given in zip(step["answers"], answers, strict=True)
         if bool(asked.get("invalid")) is not bool(given.get("invalid"))
-        or any(given.get(name) != asked.get(name) for name in ("blocked", "reason"))
+        or any(not _same(given.get(name), asked.get(name)) for name in ("blocked", "reason"))
     )
 
 
@@ -120,7 +129,7 @@ def _numbers(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
         f"{asked['text']!r} in {asked['region']} ({asked['form']}): "
         f"answered {_reading(given)}, expected {_reading(asked)}"
         for asked, given in zip(step["asked"], answers, strict=True)
-        if given.get("number") != asked.get("number") or ("invalid" in asked and not given.get("invalid"))
+        if not _same(given.get("number"), asked.get("number")) or ("invalid" in asked and not given.get("invalid"))
     )
 
 

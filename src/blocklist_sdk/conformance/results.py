@@ -18,6 +18,7 @@ class CaseResult:
         group: its group.
         about: what it shows.
         required: whether a reader must pass it.
+        counts: whether the reader does not conform if it fails: it is required, or the reader need not have answered.
         outcome: ``passed``, ``failed``, or ``not-offered``: the reader says that it does not do that.
         problem: what was wrong; None if nothing was.
     """
@@ -26,6 +27,7 @@ class CaseResult:
     group: str
     about: str
     required: bool
+    counts: bool
     outcome: Outcome
     problem: str | None = None
 
@@ -46,12 +48,13 @@ class KitResult:
     def passed(self) -> bool:
         """Whether the reader passes: no case failed that counts, and at least one was passed.
 
-        Those count that are required. If none of those is required, or the kit is strict, all count.
+        Those count that are required, and those that the reader could have left out and did not. If none of those that
+        were run is required, or the kit is strict, all count.
         """
         return any(case.outcome == "passed" for case in self.cases) and not any(map(self._counts_against, self.cases))
 
     def _counts_against(self, case: CaseResult) -> bool:
-        return case.outcome == "failed" and (case.required or self._all_count)
+        return case.outcome == "failed" and (case.counts or self._all_count)
 
     @property
     def _all_count(self) -> bool:
@@ -59,7 +62,7 @@ class KitResult:
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
-        fields = ("name", "group", "about", "required", "outcome", "problem")
+        fields = ("name", "group", "about", "required", "counts", "outcome", "problem")
         counts = {outcome: sum(case.outcome == outcome for case in self.cases) for outcome in _WORDS}
         return {
             "passed": self.passed,
@@ -88,14 +91,16 @@ class KitResult:
         against = sum(map(self._counts_against, self.cases))
         parts = [f"{sum(case.outcome == 'passed' for case in self.cases)} of {count} cases passed"]
         if failed:
-            parts.append(f"{len(failed)} failed, {against} of which this reader must pass")
+            parts.append(
+                f"{len(failed)} failed, {against} of which {'counts' if against == 1 else 'count'} against this reader"
+            )
         if unoffered := [case.name for case in self.cases if case.outcome == "not-offered"]:
             parts.append(f"not offered by this reader: {_names(unoffered)}")
         return f"{'; '.join(parts)}. {'The reader conforms.' if self.passed else 'The reader does not conform.'}"
 
 
 def _lines_of(case: CaseResult) -> Iterator[str]:
-    required = "" if case.required else ", which is not required"
+    required = "" if case.required else ", which need not be offered" if case.counts else ", which is not required"
     yield f"  {_WORDS[case.outcome]}  {case.name}{required if case.outcome == 'failed' else ''}"
     if case.problem is not None:
         yield f"        {case.about}"

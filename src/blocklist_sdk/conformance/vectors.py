@@ -12,6 +12,9 @@ _HERE: Final = Path(__file__).parent
 PLACES: Final = (_HERE / "vectors", _HERE.parents[2] / "docs" / "protocol" / "vectors")
 """A wheel has a copy of the second folder as the first one; what is in the repository is there once."""
 
+LEFT_OUT: Final = frozenset({"look-ups", "digest", "plans", "numbers"})
+"""The actions that a reader need not offer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -30,6 +33,11 @@ class Case:
     about: str
     required: bool
     steps: tuple[dict[str, Any], ...] = field(repr=False)
+
+    @property
+    def may_be_left_out(self) -> bool:
+        """Whether a reader may say that it does not do what the case asks. If it does it, it must do it right."""
+        return any(step["do"] in LEFT_OUT for step in self.steps)
 
 
 @cache

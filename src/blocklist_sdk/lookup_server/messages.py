@@ -81,12 +81,12 @@ _STARTS: Final = {(200, media_type): start_of(200, media_type) for media_type in
 
 def json_response(document: Any, status: int = 200) -> Response:
     """A document as a response."""
-    return Response(status, json_line(document).encode())
+    return Response(status, f"{json_line(document)}\n".encode())
 
 
 def problem_response(problem: Problem) -> Response:
     """A refusal as a response."""
-    return Response(problem.status, json_line(problem.document()).encode(), MEDIA_TYPE, problem.headers)
+    return Response(problem.status, f"{json_line(problem.document())}\n".encode(), MEDIA_TYPE, problem.headers)
 
 
 def decoded(text: str) -> str | None:

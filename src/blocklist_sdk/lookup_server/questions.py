@@ -109,4 +109,4 @@ def _no_constant(name: str) -> None:
 
 def joined(lines: Iterable[bytes]) -> bytes:
     """The answers to a list of questions as one document."""
-    return b'{"verdicts": [' + b", ".join(lines) + b"]}"
+    return b'{"verdicts": [' + b", ".join(lines) + b"]}\n"

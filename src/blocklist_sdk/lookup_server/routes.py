@@ -205,7 +205,7 @@ class Routes:
             return problem_response(Problem("not-a-number", "the number is not UTF-8", more=(("reason", "not UTF-8"),)))
         body, level = verdict_bytes(self._answers, text, read_scope(found.get("scope")))
         counters.numbers(_ANSWER_OF_LEVEL[level])
-        return Response(200, body)
+        return Response(200, body + b"\n")
 
     def _verdicts(self, request: Request, counters: DoorCounters) -> Work:
         found = parameters(request.query, ("scope",))

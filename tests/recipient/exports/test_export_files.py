@@ -279,6 +279,7 @@ def test_the_command_says_what_does_not_go_together(env: dict[str, str], tmp_pat
         (["-o", tmp_path / "l.json"], "--format"),
         (["-o", tmp_path / "l.xml"], "fritzbox"),
         (["--format", "misp", "-o", tmp_path / "l.gz"], "named as something else"),
+        (["-o", tmp_path / "l.txt"], "does not say the format of the export: give it with --format"),
         (["--format", "txt", "--max-expanded", "98"], "--max-expanded 99"),
     ):
         assert_fails(run("export", *arguments, env=env), 2, words)
