@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import threading
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def door(published: MixedList, *, limit: int = 100) -> Iterator[tuple[tuple[str,
             listener,
             lambda: HttpConnection(connections, http, is_trusted=False),
             None,
-            makes_room=connections.make_room,
+            makes_room=functools.partial(connections.make_room, http),
         ):
             while not stop.is_set():
                 connections.tick()
@@ -130,6 +131,9 @@ def test_where_all_are_busy_one_more_is_refused(published: MixedList, caplog: py
         assert "all of them busy" in caplog.text
         held[0].sendall(GET[20:])
         assert b'"blocked": true' in held[0].recv(1 << 16)
+        held[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        figures = read_all(held[0])
+        assert b'blocklist_lookup_refused_connections_total{feed="id-telkomsel",door="http"} 1\n' in figures
         for connection in held:
             connection.close()
 

@@ -226,9 +226,7 @@ def serve(
     for file in (tls_cert, tls_key, client_ca):
         if file is not None:
             check_input(file)
-    tls = (
-        TlsFiles(certificate=tls_cert, key=tls_key, client_ca=client_ca) if tls_cert and tls_key else None
-    )
+    tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=client_ca) if tls_cert and tls_key else None
     raise_open_files()
     levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}
     with (

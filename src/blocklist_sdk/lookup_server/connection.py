@@ -97,14 +97,19 @@ class Connections:
         for connection in [each for each in self.open if each.deadline <= now]:
             connection.expire()
 
-    def make_room(self) -> bool:
-        """Whether one more connection may come; if there are as many as there may be, the longest idle one goes."""
+    def make_room(self, counters: DoorCounters) -> bool:
+        """Whether one more connection may come; if there are as many as there may be, the longest idle one goes.
+
+        Args:
+            counters: of its door.
+        """
         if len(self.open) < self._limit:
             return True
         oldest = min((each for each in self.open if each.is_idle), key=lambda each: each.deadline, default=None)
         if oldest is not None:
             oldest.abort()
             return True
+        counters.connection_refused()
         if time.monotonic() - self._refused_at >= _SAY_EVERY_S:
             self._refused_at = time.monotonic()
             log.warning("connections are refused: %d are open, and all of them busy", len(self.open))

@@ -32,7 +32,8 @@ _BYTES: Final = 8
 _NUMBERS: Final = 0
 _REQUESTS: Final = _NUMBERS + len(DOORS) * len(ANSWERS)
 _OPEN: Final = _REQUESTS + len(DOORS) * len(STATUSES)
-_SECONDS: Final = _OPEN + len(DOORS)
+_REFUSED: Final = _OPEN + len(DOORS)
+_SECONDS: Final = _REFUSED + len(DOORS)
 _BUCKETS: Final = _SECONDS + len(DOORS)
 _SYNCS: Final = _BUCKETS + len(DOORS) * (len(BUCKETS_S) + 1)
 _LAST_SYNC: Final = _SYNCS + len(OUTCOMES)
@@ -46,7 +47,7 @@ _STATUS: Final = {status: i for i, status in enumerate(STATUSES)}
 class DoorCounters:
     """The counters of one door in one process."""
 
-    __slots__ = ("_bucket", "_cells", "_number", "_open", "_request", "_seconds")
+    __slots__ = ("_bucket", "_cells", "_number", "_open", "_refused", "_request", "_seconds")
 
     def __init__(self, cells: memoryview, door: Door) -> None:
         """For `Counters.of`."""
@@ -55,6 +56,7 @@ class DoorCounters:
         self._number = {answer: _NUMBERS + place * len(ANSWERS) + i for answer, i in _ANSWER.items()}
         self._request = {status: _REQUESTS + place * len(STATUSES) + i for status, i in _STATUS.items()}
         self._open = _OPEN + place
+        self._refused = _REFUSED + place
         self._seconds = _SECONDS + place
         self._bucket = _BUCKETS + place * (len(BUCKETS_S) + 1)
 
@@ -75,6 +77,10 @@ class DoorCounters:
     def connections(self, change: int) -> None:
         """Count a connection that was opened (1) or closed (-1)."""
         self._cells[self._open] += change
+
+    def connection_refused(self) -> None:
+        """Count a connection that was hung up on, since all were busy that may be open."""
+        self._cells[self._refused] += 1
 
 
 class Counters:
@@ -136,6 +142,11 @@ class Counters:
         """How many connections are open at which door."""
         for door, d in _DOOR.items():
             yield door, self._sum(_OPEN + d)
+
+    def refused_connections(self) -> Iterator[tuple[Door, int]]:
+        """How many connections were refused at which door, since all were busy that may be open."""
+        for door, d in _DOOR.items():
+            yield door, self._sum(_REFUSED + d)
 
     def times(self) -> Iterator[tuple[Door, float, list[int]]]:
         """The seconds that all answers of a door took, and how many fall in which of `BUCKETS_S`, the rest last."""

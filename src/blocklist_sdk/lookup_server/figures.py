@@ -18,6 +18,10 @@ HELP: Final = {
     "lookup_numbers_total": ("counter", "Numbers that were asked about, by door and answer."),
     "lookup_requests_total": ("counter", "HTTP requests that were answered, by door and status."),
     "lookup_connections": ("gauge", "Open connections, by door."),
+    "lookup_refused_connections_total": (
+        "counter",
+        "Connections that were refused since all that may be open were busy, by door.",
+    ),
     "lookup_seconds": ("histogram", "Time from a request's last byte to its answer, by door."),
     "lookup_workers": ("gauge", "Processes that answer."),
 }
@@ -47,6 +51,9 @@ def _lines(feed: str, counters: Counters) -> Iterator[str]:
     yield from _head("lookup_connections")
     for door, count in counters.open_connections():
         yield f'blocklist_lookup_connections{{feed="{feed}",door="{door}"}} {count}\n'
+    yield from _head("lookup_refused_connections_total")
+    for door, count in counters.refused_connections():
+        yield f'blocklist_lookup_refused_connections_total{{feed="{feed}",door="{door}"}} {count}\n'
     yield from _head("lookup_seconds")
     for door, seconds, buckets in counters.times():
         labels = f'feed="{feed}",door="{door}"'

@@ -75,6 +75,7 @@ class RedisConnections:
         """Take a connection if there is room, or if one that has not shown the token gives way."""
         if len(self.open) >= self._limit:
             if not self.strangers:
+                self.door.counters.connection_refused()
                 return False
             next(iter(self.strangers)).abort()
         self.open.add(connection)

@@ -127,16 +127,15 @@ def _open_doors(
     for listener in parts.listeners:
         counters = parts.counters.of(parts.number, listener.door)
         is_ahead = functools.partial(parts.counters.is_ahead, parts.number, listener.door)
+        makes_room = functools.partial(http.make_room, counters)
         if listener.door == "http":
             new = functools.partial(HttpConnection, http, counters, is_trusted=False)
             stack.enter_context(
-                accepting(loop, listener.socket, new, parts.tls.http, makes_room=http.make_room, is_ahead=is_ahead)
+                accepting(loop, listener.socket, new, parts.tls.http, makes_room=makes_room, is_ahead=is_ahead)
             )
         elif listener.door == "unix":
             new = functools.partial(HttpConnection, http, counters, is_trusted=True)
-            stack.enter_context(
-                accepting(loop, listener.socket, new, None, makes_room=http.make_room, is_ahead=is_ahead)
-            )
+            stack.enter_context(accepting(loop, listener.socket, new, None, makes_room=makes_room, is_ahead=is_ahead))
         else:
             port = listener.socket.getsockname()[1]
             redis = RedisConnections(answers, counters, token=settings.token, port=port, limit=parts.limit)
