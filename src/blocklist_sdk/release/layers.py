@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.ascending import Ascending
 from blocklist_sdk.release.limits import check_overlaps
 from blocklist_sdk.release.merge import (
     Delta,
@@ -26,7 +27,7 @@ from blocklist_sdk.release.merge import (
     splice,
 )
 from blocklist_sdk.release.rows import Int64s, Positions, Rows, concatenated, range_rows
-from blocklist_sdk.release.spans import Spans, places_of
+from blocklist_sdk.release.spans import Spans, places_of, positions_between
 
 
 class LayeredRows:
@@ -39,13 +40,28 @@ class LayeredRows:
     """
 
     def __init__(
-        self, base: Rows, overlay: "Overlay", facts: "BaseFacts", *, base_ranges: Positions | None = None
+        self,
+        base: Rows,
+        overlay: "Overlay",
+        facts: "BaseFacts",
+        *,
+        base_ranges: Positions | None = None,
+        base_numbers: Ascending | None = None,
     ) -> None:
-        """Takes an overlay of this base, and the positions of the base's ranges where they are known."""
+        """Takes an overlay of this base; and of the base the positions of its ranges, where they are known.
+
+        Args:
+            base: see the attributes.
+            overlay: see the attributes.
+            facts: see the attributes.
+            base_ranges: the positions of the base's ranges; looked for if there are none.
+            base_numbers: the base's numbers, as another list of this base has them; made if there are none.
+        """
         self.base = base
         self.overlay = overlay
         self.facts = facts
         self._base_ranges = base_ranges
+        self._base_numbers = base_numbers or Ascending(base.number)
         self._whole: Rows | None = None if len(overlay) else base
 
     @classmethod
@@ -81,7 +97,7 @@ class LayeredRows:
     def whole(self) -> Rows:
         """All rows; merged when they are first asked for, and kept."""
         if self._whole is None:
-            at, _ = locate(self.base, keys_of(self.overlay.puts))
+            at, _ = locate(self.base, keys_of(self.overlay.puts), self._base_numbers)
             dropped = self.overlay.dropped
             self._whole = splice(self.base, dropped, self.overlay.puts, at - np.searchsorted(dropped, at, "left"))
         return self._whole
@@ -94,8 +110,8 @@ class LayeredRows:
             last: the last number for each of them.
         """
         spans, puts = Spans.of(first, last), self.overlay.puts
-        base = spans.positions(self.base.number)
-        base = base[~_among(base, self.overlay.dropped)]
+        base = positions_between(*self._base_numbers.bounds(spans.first, spans.last))
+        base = _without(base, self.overlay.dropped)
         return merged(self.base.take(base), puts.take(spans.positions(puts.number)))
 
     def ranges(self) -> Rows:
@@ -103,7 +119,7 @@ class LayeredRows:
         if self._base_ranges is None:
             self._base_ranges = range_rows(self.base)
         base = self._base_ranges
-        base = base[~_among(base, self.overlay.dropped)]
+        base = _without(base, self.overlay.dropped)
         return merged(self.base.take(base), self.overlay.puts.take(range_rows(self.overlay.puts)))
 
     def around(self, first: Int64s, last: Int64s) -> Rows:
@@ -115,7 +131,7 @@ class LayeredRows:
 
     def with_base_ranges(self, positions: Positions) -> "LayeredRows":
         """The same list, of which it is known which rows of the base are ranges."""
-        return LayeredRows(self.base, self.overlay, self.facts, base_ranges=positions)
+        return LayeredRows(self.base, self.overlay, self.facts, base_ranges=positions, base_numbers=self._base_numbers)
 
     def applied(self, delta: Delta) -> "tuple[LayeredRows, Difference]":
         """The list after a delta, and what changed; takes time by the delta and the overlay, not by the base.
@@ -135,7 +151,13 @@ class LayeredRows:
         at, _ = locate(self.overlay.puts, keys_of(delta.puts))
         puts = splice(self.overlay.puts, in_puts, delta.puts, at - np.searchsorted(in_puts, at, "left"))
         dropped = np.sort(np.concatenate((self.overlay.dropped, in_base)), kind="stable")
-        after = LayeredRows(self.base, Overlay(dropped, puts), self.facts, base_ranges=self._base_ranges)
+        after = LayeredRows(
+            self.base,
+            Overlay(dropped, puts),
+            self.facts,
+            base_ranges=self._base_ranges,
+            base_numbers=self._base_numbers,
+        )
         if len(delta.puts):
             part = after.around if delta.puts.has_ranges else after.near
             rows = part(delta.puts.number, delta.puts.number)
@@ -160,7 +182,7 @@ class LayeredRows:
 
     def find(self, keys: Removals) -> "Found":
         """Where entries are."""
-        base, in_base = locate(self.base, keys)
+        base, in_base = locate(self.base, keys, self._base_numbers)
         in_base[in_base] = ~_among(base[in_base], self.overlay.dropped)
         puts, in_puts = locate(self.overlay.puts, keys)
         return Found(np.where(in_base, base, -1), np.where(in_puts, puts, -1))
@@ -254,6 +276,12 @@ def apply_all(old: LayeredRows, deltas: Sequence[Delta]) -> tuple[LayeredRows, D
 def _among(positions: Positions, dropped: Positions) -> NDArray[np.bool_]:
     """Which positions are among some others, which ascend."""
     return places_of(positions, dropped)[1]
+
+
+def _without(positions: Positions, dropped: Positions) -> Positions:
+    """Positions without some others; both ascend, and there are mostly far fewer of the others."""
+    at, is_there = places_of(dropped, positions)
+    return np.delete(positions, at[is_there])
 
 
 def _combined(old: LayeredRows, deltas: Sequence[Delta]) -> Delta:

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk.release.ascending import Ascending
 from blocklist_sdk.release.rows import (
     TEXT_COLUMNS,
     Int64s,
@@ -127,10 +128,15 @@ def keys_of(rows: Rows) -> Removals:
     return Removals(rows.number, rows.last, rows.entry)
 
 
-def locate(rows: Rows, keys: Removals) -> tuple[Positions, NDArray[np.bool_]]:
-    """Before which row each key belongs, and whether that row is the key's own."""
-    low = np.searchsorted(rows.number, keys.number, "left")
-    high = np.searchsorted(rows.number, keys.number, "right")
+def locate(rows: Rows, keys: Removals, numbers: Ascending | None = None) -> tuple[Positions, NDArray[np.bool_]]:
+    """Before which row each key belongs, and whether that row is the key's own.
+
+    Args:
+        rows: where to look.
+        keys: what to look for.
+        numbers: the numbers of the rows; made if there are none.
+    """
+    low, high = (each.copy() for each in (numbers or Ascending(rows.number)).bounds(keys.number, keys.number))
     # Halve what is left of a number's rows, for all keys at once.
     going = np.flatnonzero(low < high)
     while len(going):
