@@ -3,11 +3,13 @@
 import base64
 import contextlib
 import dataclasses
+import gc
 import hashlib
 import os
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +114,40 @@ def test_a_refusal_is_not_tried_again(status: int, ask: Any) -> None:
     ):
         ask(url, account)
     assert (refused.value.status, refused.value.problem["detail"], len(asked)) == (status, "no", 1)
+
+
+class Marker:
+    """Something that a caller has at hand while it asks."""
+
+
+def _error_of(client: ExchangeClient) -> "weakref.ref[Marker]":
+    marker = Marker()
+    try:
+        client.get_account()
+    except ExchangeError:
+        return weakref.ref(marker)
+    raise AssertionError("the exchange refused")
+
+
+async def _async_error_of(client: AsyncExchangeClient) -> "weakref.ref[Marker]":
+    marker = Marker()
+    try:
+        await client.get_account()
+    except ExchangeError:
+        return weakref.ref(marker)
+    raise AssertionError("the exchange refused")
+
+
+@pytest.mark.parametrize(("ask", "use"), [(synchronously, _error_of), (asynchronously, _async_error_of)])
+def test_an_error_keeps_nothing_of_its_caller(ask: Any, use: Any) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with exchanging(routes({"GET /v1/account": problem(404, "no")})) as (url, _):
+            marker = ask(url, use)
+        assert marker() is None
+    finally:
+        gc.enable()
 
 
 @both

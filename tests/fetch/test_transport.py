@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -329,8 +330,11 @@ class Marker:
     """Something that a caller has at hand while it fetches."""
 
 
-def test_an_error_keeps_nothing_of_its_caller(transport: Transport, respx_mock: respx.MockRouter) -> None:
-    respx_mock.get(URL).respond(404)
+@pytest.mark.parametrize("answer", [{"return_value": httpx.Response(404)}, {"side_effect": httpx.ReadError("cut")}])
+def test_an_error_keeps_nothing_of_its_caller(
+    transport: Transport, respx_mock: respx.MockRouter, answer: dict[str, Any]
+) -> None:
+    respx_mock.get(URL).mock(**answer)
 
     def fetch() -> "weakref.ref[Marker]":
         marker = Marker()

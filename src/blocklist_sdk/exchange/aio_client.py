@@ -29,6 +29,7 @@ from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
 from blocklist_sdk.net.bounded import Deadline
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.loggers import masked_logs
+from blocklist_sdk.net.retries import retried_async
 from blocklist_sdk.net.routes import AsyncRoutes
 
 T = TypeVar("T")
@@ -186,9 +187,8 @@ class AsyncExchangeClient:
         """Make any call of `blocklist_sdk.exchange.calls`, with retries."""
         return await self._retrying(call, functools.partial(self._attempt, call))
 
-    # Never a lambda: tenacity awaits only what it recognizes as a coroutine function.
     async def _retrying(self, call: Call[Any], attempt: Callable[[], Awaitable[T]]) -> T:
-        return await tenacity.AsyncRetrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
+        return await retried_async(tenacity.AsyncRetrying(sleep=self._sleep, **self._wire.retrying(call)), attempt)
 
     async def _attempt(self, call: Call[T]) -> T:
         wire, deadline = self._wire, self._wire.deadline_of(call)

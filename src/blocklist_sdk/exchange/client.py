@@ -29,6 +29,7 @@ from blocklist_sdk.net.bounded import Deadline
 from blocklist_sdk.net.cutter import SocketCutter
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.loggers import masked_logs
+from blocklist_sdk.net.retries import retried
 from blocklist_sdk.net.routes import Routes
 
 T = TypeVar("T")
@@ -274,7 +275,7 @@ class ExchangeClient:
         return self._retrying(call, lambda: self._attempt(call))
 
     def _retrying(self, call: Call[Any], attempt: Callable[[], T]) -> T:
-        return tenacity.Retrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
+        return retried(tenacity.Retrying(sleep=self._sleep, **self._wire.retrying(call)), attempt)
 
     def _attempt(self, call: Call[T]) -> T:
         wire, deadline = self._wire, self._wire.deadline_of(call)

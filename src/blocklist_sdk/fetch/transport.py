@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import tenacity
 
 from blocklist_sdk import __version__, times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, NotPermitted, Unreachable, Untrusted
+from blocklist_sdk.errors import InvalidInput, Malformed, NotPermitted, Unreachable, Untrusted
 from blocklist_sdk.fetch.file_urls import FileTransport
 from blocklist_sdk.fetch.minimum_rate import MinimumRate
 from blocklist_sdk.fetch.partial import Partial
@@ -31,11 +31,10 @@ from blocklist_sdk.net.cutter import SocketCutter
 from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
 from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.loggers import masked_logs
+from blocklist_sdk.net.retries import retried
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.net.routes import Routes
 from blocklist_sdk.net.server_clock import clock_offset
-
-T = TypeVar("T")
 
 _REDIRECTS_MAX = 5
 _SCHEMES = ("https", "http", "file")
@@ -198,7 +197,7 @@ class Transport:
             with self._answer(url) as response:
                 return b"".join(self._read(response, max_bytes))
 
-        return self._attempts(attempt)
+        return retried(self._retrying, attempt)
 
     def download(self, url: str, path: Path, *, length: int) -> None:
         """Fetch a large file to a private path; after a cut, continue where it was cut.
@@ -221,19 +220,10 @@ class Transport:
             while True:
                 before = file.tell()
                 try:
-                    return self._attempts(self._continue, url, partial)
+                    return retried(self._retrying, self._continue, url, partial)
                 except Unreachable as error:
                     if error.status is not None or file.tell() - before < progress_bytes:
                         raise
-
-    def _attempts(self, attempt: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return self._retrying(attempt, *arguments)
-        except BlocklistError as error:
-            # tenacity keeps the error in one of the frames that the error keeps. Such a circle stays until the garbage
-            # collector comes, and with it every frame above: a sync meets a 404 whenever it looks for a newer root.
-            error.__traceback__ = None
-            raise
 
     def _continue(self, url: str, partial: Partial) -> None:
         if partial.is_complete:
