@@ -145,7 +145,7 @@ BORDERS: dict[str, set[str]] = {
     "httpx": {"net/http.py"},
     "certifi": {"net/certificates.py"},
     "truststore": {"net/certificates.py"},
-    "tenacity": {"fetch/transport.py", "exchange/", "enforcement/"},
+    "tenacity": {"net/retries.py", "fetch/transport.py", "exchange/"},
     "tuf": {"fetch/repository_contents.py", "fetch/trust.py", "publisher/"}
     | {"recipient/bundle/evidence.py", "recipient/sync/proof.py"}
     | {"release/eras.py", "release/roots.py"},
