@@ -92,7 +92,7 @@ bench: $(VENV)/.bench.stamp
 bench-changes: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks.changes --sizes 1 10 --peers --json benchmarks/results/changes.json
 
-# What a look-up server answers, beside Redis and SQLite; needs Debian's redis-server, redis-tools and wrk.
+# What a look-up server answers, beside Redis and SQLite; needs Debian's redis-server, redis-tools, wrk and gcc.
 bench-serving: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks.serving --json benchmarks/results/serving.json
 

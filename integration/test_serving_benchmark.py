@@ -19,6 +19,7 @@ def test_a_small_run_has_every_row_and_nothing_wrong(tmp_path: Path) -> None:
     """Whether bars are met is not asked: that takes a quiet machine and a longer list."""
     program("redis-server", package="Debian's redis-server")
     program("wrk", package="Debian's wrk")
+    program("cc", package="Debian's gcc")
     out = tmp_path / "results.json"
     options = ["--rows", "2000", "--seconds", "0.5", "--repeats", "1", "--changes", "10", "--json", str(out)]
     run = subprocess.run(
