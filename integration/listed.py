@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from blocklist_sdk import times
 
 FEED: Final = "id-telkomsel"
 LISTED: Final = "6281200000001"
@@ -15,16 +17,16 @@ LISTED_TOO: Final = "6281200000002"
 """Another that is blocked, for an override."""
 ADVISORY: Final = "6281200000003"
 SMS_ONLY: Final = "6281200000004"
-ENDING: Final = "6281200000005"
-"""Its entry ends `ENDS_AFTER_S` after the list was made."""
 FREE: Final = "6281299999999"
 LATER: Final = "6281200007777"
 """Listed by a later release."""
+ENDING: Final = tuple(str(6281200008000 + place) for place in range(15))
+"""Listed by a later release, which says when each ends: `Commands.add_ending`."""
+
+ENDS_EVERY_S: Final = 4
 RANGE: Final = "+62813000000##"
 IN_RANGE: Final = ("6281300000000", "6281300000042", "6281300000099")
 BESIDE_RANGE: Final = ("6281299999999", "6281300000100")
-
-ENDS_AFTER_S: Final = 4
 
 _PASSPHRASE: Final = "generated for a test"
 _COMMAND_S: Final = 120.0
@@ -81,14 +83,12 @@ class Commands:
     def publish_first(self, *, filling: int = _FILLING) -> None:
         """Make a publisher's folder with the list of this module, and `filling` other numbers."""
         self.run("publish", "init", "publisher", "--feed", f"{FEED}=sms+voice", "--region", "ID")
-        ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=ENDS_AFTER_S)
         self.release(
             [
                 f"{LISTED},block,,",
                 f"{LISTED_TOO},block,,",
                 f"{ADVISORY},advisory,,",
                 f"{SMS_ONLY},block,sms,",
-                f"{ENDING},block,,{ends.isoformat().replace('+00:00', 'Z')}",
                 f"{RANGE},block,,",
                 *(f"{number},block,," for number in range(FILLING_FROM, FILLING_FROM + filling)),
             ]
@@ -102,3 +102,15 @@ class Commands:
     def add(self, number: str) -> None:
         """Publish one more number."""
         self.run("publish", "add", "publisher", "--feed", FEED, f"+{number}")
+
+    def add_ending(self) -> dict[str, datetime]:
+        """Publish the numbers `ENDING`, of which one ends every `ENDS_EVERY_S`: their ends, the next one first.
+
+        So there is one that ends soon however long this machine takes to bring the release to a gateway.
+        """
+        start = times.this_second()
+        ends = {number: start + timedelta(seconds=ENDS_EVERY_S * place) for place, number in enumerate(ENDING, start=1)}
+        rows = [f"{number},{times.iso(end)}" for number, end in ends.items()]
+        (self.folder / "ending.csv").write_text("\n".join(["number,until", *rows, ""]))
+        self.run("publish", "add", "publisher", "--feed", FEED, "--from", "ending.csv")
+        return ends

@@ -186,6 +186,38 @@ def test_only_one_service_writes_the_list() -> None:
     assert (writers, readers) == (["recipient"], ["lookup"])
 
 
+def test_a_service_has_its_own_secrets_alone() -> None:
+    mounts = {
+        name: [volume.split(":") for volume in each["volumes"]]
+        for name, each in COMPOSE["services"].items()
+        if name != "seed"
+    }
+    held = {
+        name: {volume for volume, target, *_ in each if target.startswith("/srv/settings")}
+        for name, each in mounts.items()
+    }
+    assert held == {
+        "exchange": {"exchange-secret"},
+        "database": {"database-secret"},
+        "recipient": {"recipient-settings", "database-secret"},
+        "lookup": {"lookup-settings"},
+    }
+    modes = {(*mode,) for each in mounts.values() for volume, _, *mode in each if volume in set().union(*held.values())}
+    assert modes == {("ro",)}
+
+
+def test_the_image_has_the_folders_of_all_volumes_for_its_user(stages: dict[str, list[tuple[str, str]]]) -> None:
+    """A volume takes the owner of the image's folder, and one without a folder is root's."""
+    made: set[str] = set()
+    for name, rest in stages["common"]:
+        words = rest.split()
+        if name == "RUN" and "blocklist" in words and "install" in words:
+            folder = words[words.index("cd") + 1] if "cd" in words else "/"
+            made |= {str(Path(folder) / word) for word in words[words.index("0750") + 1 :]}
+    targets = {volume.split(":")[1] for each in OURS.values() for volume in each["volumes"]}
+    assert targets <= made
+
+
 def test_a_pod_is_hardened_and_its_probes_need_no_token() -> None:
     settings, workload = SIDECAR
     pod = workload["spec"]["template"]["spec"]

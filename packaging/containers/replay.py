@@ -375,6 +375,7 @@ class Database(Service):
         self.name, self.log = "database", log
         self.depends_on = document.get("depends_on", {})
         self._environment: dict[str, str] = document["environment"]
+        self._mounted = {target: volumes / name for name, target, *_ in (v.split(":") for v in document["volumes"])}
         self._volumes = volumes
         self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
         self.process = None
@@ -387,7 +388,8 @@ class Database(Service):
         """Make a cluster with the user and the password of the compose file, and start it."""
         say("database: this machine's PostgreSQL")
         data, user = self._volumes / "database", self._environment["POSTGRES_USER"]
-        password = self._volumes / self._environment["POSTGRES_PASSWORD_FILE"].removeprefix("/srv/")
+        named = Path(self._environment["POSTGRES_PASSWORD_FILE"])
+        password = self._mounted[str(named.parent)] / named.name
         data.mkdir(mode=0o700)
         shutil.chown(data, "postgres", "postgres")
         copied = self._volumes / "password"
@@ -467,6 +469,29 @@ def expect(outcome: bool, what: str, found: object = "") -> None:
     print(f"   ok: {what}", flush=True)
 
 
+SETTINGS: Final = {
+    "exchange": ["/srv/settings/exchange/passphrase"],
+    "recipient": [
+        "/srv/settings/database/password",
+        "/srv/settings/recipient/blocklist.toml",
+        "/srv/settings/recipient/root.json",
+    ],
+    "lookup": [
+        "/srv/settings/lookup/blocklist.toml",
+        "/srv/settings/lookup/root.json",
+        "/srv/settings/lookup/token",
+    ],
+}
+"""The files of the volumes with settings that a service can read."""
+
+WRITTEN: Final = {
+    "exchange": ["/srv/exchange", "/tmp"],
+    "recipient": ["/tmp", "/var/lib/blocklist"],
+    "lookup": ["/tmp"],
+}
+"""The folders that a service can write to."""
+
+
 def check(services: Mapping[str, Service], volumes: Path) -> None:
     """Look at what the services do, and at what they cannot do."""
     for name in ("exchange", "recipient", "lookup"):
@@ -480,6 +505,12 @@ def check(services: Mapping[str, Service], volumes: Path) -> None:
         wanted = ["10001", "2", "writes-tmp", "no-compiler", "ModuleNotFoundError: No module named 'pip'"]
         expect(seen[:5] == wanted, f"{name} has no rights, no compiler and no pip, and cannot write its root", seen)
         expect(seen[5].split()[1] == "0" * 16, f"{name} has no capabilities")
+        found = service.output("find", "/srv/settings", "-type", "f", "-readable").split()
+        expect(sorted(found) == SETTINGS[name], f"{name} reads its own settings and secrets alone", found)
+        # It also says what it may not look into, and ends with 1 then.
+        places = r"find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -type d -writable -print -prune; true"
+        found = service.output("sh", "-c", places).split()
+        expect(sorted(found) == WRITTEN[name], f"{name} can write to {' and '.join(WRITTEN[name])} alone", found)
     listed = services["recipient"].output("blocklist", "export", "--format", "csv").splitlines()[1:]
     numbers = [line.split(",")[0] for line in listed]
     expect(len(numbers) > 0, f"the recipient has {len(numbers)} generated entries of the exchange")
@@ -487,7 +518,7 @@ def check(services: Mapping[str, Service], volumes: Path) -> None:
     assert isinstance(database, Database)
     held = int(database.ask("blocklist", "SELECT count(*) FROM blocklist"))
     expect(held == len(set(numbers)), f"PostgreSQL has {held} of them in the table blocklist")
-    token = (volumes / "settings" / "lookup-token").read_text().strip()
+    token = (volumes / "lookup-settings" / "token").read_text().strip()
     for number, blocked in ((numbers[0], True), ("6281299999999", False)):
         request = urllib.request.Request(f"http://127.0.0.1:8044/v1/verdicts/%2B{number}")
         request.add_header("Authorization", f"Bearer {token}")

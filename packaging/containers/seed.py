@@ -2,10 +2,14 @@
 
     seed.py EXCHANGE_FOLDER SETTINGS_FOLDER URL
 
-All numbers are generated. One officer decides alone, and secrets lie in files: this is for trying things out.
+All numbers are generated. One officer decides alone, and secrets lie in files: this is for trying things out. In the
+settings folder, each service has a folder with what it must know. `seed` has one as well, with what no service needs:
+the accounts of the officer and the hotline, and the passphrase of the offline keys.
 """
 
+import json
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -26,30 +30,33 @@ PATIENCE_S = 60.0
 def main() -> None:
     """Make what is not there yet."""
     exchange, settings, url = Path(sys.argv[1]) / "exchange", Path(sys.argv[2]), sys.argv[3]
-    if (settings / "ready").exists():
+    own = settings / "seed"
+    if (own / "ready").exists():
         print("there is an exchange already: nothing was changed", file=sys.stderr)
         return
-    passphrase = new_secret(settings / "passphrase")
-    offline = new_secret(settings / "offline-passphrase")
-    new_secret(settings / "lookup-token")
-    new_secret(settings / "database-password")
+    passphrase = new_secret(settings / "exchange" / "passphrase")
+    offline = new_secret(own / "offline-passphrase")
+    new_secret(settings / "lookup" / "token")
+    new_secret(settings / "database" / "password")
     making = ("--region", "ID", "--url", url, "--one-person", "--officer", "officer")
     opening = ("--passphrase-file", str(passphrase))
     blocklist("exchange", "init", str(exchange), *making, *opening, "--offline-passphrase-file", str(offline))
-    accounts = {"hotline": ("report",), "recipient": ("receipt", "feed:id-telkomsel")}
-    for name, scopes in accounts.items():
+    accounts = {own / "hotline": ("report",), settings / "recipient": ("receipt", "feed:id-telkomsel")}
+    for folder, scopes in accounts.items():
         scoped = [word for scope in scopes for word in ("--scope", scope)]
-        file = settings / name / "blocklist.toml"
-        file.parent.mkdir(exist_ok=True)
-        blocklist("exchange", "user", "add", str(exchange), name, *scoped, "--settings", str(file))
+        folder.mkdir(exist_ok=True)
+        file = folder / "blocklist.toml"
+        blocklist("exchange", "user", "add", str(exchange), folder.name, *scoped, "--settings", str(file))
+    give_list(settings / "recipient", settings / "lookup")
+    shutil.move(exchange / "officers", own / "officers")
     with subprocess.Popen(["blocklist", "exchange", "serve", str(exchange), "--port", "8080", *opening]) as server:
         try:
             wait_for(server)
-            list_generated(settings / "hotline", exchange / "officers" / "officer")
+            list_generated(own / "hotline", own / "officers" / "officer")
         finally:
             server.terminate()
     blocklist("exchange", "publish", str(exchange), "--everything", *opening)
-    (settings / "ready").touch()
+    (own / "ready").touch()
 
 
 def blocklist(*words: str) -> None:
@@ -63,6 +70,14 @@ def new_secret(file: Path) -> Path:
         file.touch(mode=0o600)
         file.write_text(f"{secrets.token_urlsafe(24)}\n", encoding="utf-8")
     return file
+
+
+def give_list(account: Path, folder: Path) -> None:
+    """Say in a folder's settings which list an account gets; who only reads that list needs no account."""
+    settings = tomllib.loads((account / "blocklist.toml").read_text(encoding="utf-8"))
+    lines = [f"{name} = {json.dumps(settings[name])}" for name in ("url", "feed", "root", "region")]
+    (folder / "blocklist.toml").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    shutil.copy(account / settings["root"], folder)
 
 
 def wait_for(server: "subprocess.Popen[bytes]") -> None:

@@ -99,6 +99,22 @@ def test_overrides_count_by_an_explicit_word(world: World, own: Path, bundle: Pa
     assert_fails(run("check", BLOCKED, *asked(world, bundle, "--bundle-overrides", "count")), 2, "has no overrides")
 
 
+def test_one_of_an_older_release_is_refused_if_the_oldest_is_named(world: World, bundle: Path) -> None:
+    assert run("check", LISTED, *asked(world, bundle, "--bundle-min-release", "1")).code == 1
+    assert run("check", LISTED, *asked(world, bundle, "--bundle-min-release", "1.1")).code == 1
+    for oldest in ("2", "2.1"):
+        for command in (("check", LISTED), ("status",), ("export",), ("explain", LISTED), ("verify",)):
+            ran = run(*command, *asked(world, bundle, "--bundle-min-release", oldest))
+            assert_fails(ran, 4, "release 1 of feed", f"at least {oldest} is wanted")
+    oldest_by_environment = {"BLOCKLIST_BUNDLE_MIN_RELEASE": "2"}
+    assert_fails(run("check", LISTED, *asked(world, bundle), env=oldest_by_environment), 4, "at least 2")
+
+
+def test_what_is_about_a_bundle_needs_one(world: World) -> None:
+    for options in (("--bundle-min-release", "1"), ("--bundle-overrides", "ignore")):
+        assert_fails(run("check", LISTED, *cached(world), *options), 2, options[0], "there is no bundle")
+
+
 def test_who_may_read_it(bundle: Path, own: Path, world: World) -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in (bundle, own)] == [0o640, 0o600]
     path = world.directory / "all.bundle"

@@ -49,6 +49,13 @@ def test_the_reference_is_current(generator: ModuleType, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_no_help_has_words_in_brackets_which_a_terminal_does_not_show(name: str) -> None:
+    """They would be read as markup, such as [bold]."""
+    command = COMMANDS[name]
+    assert not [text for text in (command.help, *(each.help for each in command.params)) if "[" in text]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_has_help(name: str) -> None:
     command = COMMANDS[name]
     assert command.help

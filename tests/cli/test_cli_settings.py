@@ -258,6 +258,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "protected": (("status",), "missing.txt"),
     "bundle": (("status",), "missing.bundle"),
     "bundle_overrides": (("status",), "perhaps"),
+    "bundle_min_release": (("status",), "the newest"),
     "ca": (("sync",), "missing.pem"),
     "client_cert": (("sync",), "missing.pem"),
     "client_key": (("sync",), "missing.pem"),
@@ -282,7 +283,7 @@ def test_an_error_about_a_setting_says_where_it_was_found(name: str, tmp_path: P
     if name.startswith("client"):
         right |= {key: value for key, value in account.items() if name not in ("client_key", "client_secret_file")}
         right |= {"client_id": "gopay"}
-    if name == "bundle_overrides":
+    if name in ("bundle_overrides", "bundle_min_release"):
         right |= {"bundle": "list.bundle"}
     right.pop(name, None)
     (tmp_path / "blocklist.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in right.items()))

@@ -83,6 +83,9 @@ class Settings(values.Settings):
 
         settings = self.complete()
         if settings.bundle is None:
+            useless = [flag(name) for name in BUNDLE if self.places.get(name) == flag(name)]
+            if useless:
+                raise InvalidInput(f"{' and '.join(useless)}: there is no bundle: give --bundle", argument="bundle")
             return self.open(online=online, requires_fresh=requires_fresh)
         useless = [flag(name) for name in ("url", "cache_dir", "state_dir") if self.places.get(name) == flag(name)]
         if useless:

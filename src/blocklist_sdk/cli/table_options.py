@@ -23,7 +23,7 @@ MapOption = Annotated[
 MapFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--map-file", metavar="FILE", help="A TOML file with such names, under [columns], [values.NAME] and [dates]."
+        "--map-file", metavar="FILE", help="A TOML file with such names, in its tables columns, values.NAME and dates."
     ),
 ]
 DateFormatOption = Annotated[

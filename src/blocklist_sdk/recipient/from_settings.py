@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
+from blocklist_sdk.errors import concerning
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.text import check_form
 from blocklist_sdk.recipient.current_list import WhenStale
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -106,9 +108,13 @@ def bundle_arguments(settings: Settings, given: ListArguments) -> dict[str, Any]
         InvalidInput: a setting cannot be used.
     """
     arguments = open_arguments(settings, given, online=False, writes=False)
+    if settings.bundle_min_release is not None:
+        with concerning("bundle_min_release"):
+            ReleaseId.parse(settings.bundle_min_release)
     return {
         "path": settings.bundle,
         "overrides": settings.bundle_overrides_count(),
+        "min_release": settings.bundle_min_release,
         **{name: arguments[name] for name in _OF_BUNDLES if name in arguments},
     }
 

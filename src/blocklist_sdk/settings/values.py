@@ -98,6 +98,12 @@ class Settings:
         "count or ignore, the default: whether the overrides in the bundle count. Nobody signs them, so with count "
         "whoever can write the file decides.",
     )
+    bundle_min_release: str | None = _setting(
+        "bundle",
+        "RELEASE",
+        "The oldest release that is taken from a bundle, such as 41 or, with its era, 2.41: nothing else shows that "
+        "somebody put an older bundle in the place of yours.",
+    )
     group: str | None = _setting(
         "files",
         "GROUP",
