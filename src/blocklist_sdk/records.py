@@ -369,6 +369,10 @@ class BundleResult:
         stale: whether that is past.
         protected: how many numbers the authority protects.
         overrides: how many overrides are in it, in force or not; None if it was made without.
+        own_protected: how many numbers are in it that you protect and the authority does not; None if it was made
+            without overrides, with which they come.
+        overrides_left_out: how many overrides of yours are not in it, in force or not.
+        own_protected_left_out: how many numbers that only you protect are not in it.
         bytes: the size of the file.
     """
 
@@ -383,6 +387,9 @@ class BundleResult:
     stale: bool
     protected: int
     overrides: int | None
+    own_protected: int | None
+    overrides_left_out: int
+    own_protected_left_out: int
     bytes: int
 
 

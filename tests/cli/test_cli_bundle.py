@@ -51,6 +51,34 @@ def bundle(world: World) -> Path:
     return path
 
 
+def test_what_is_left_out_of_yours_is_said_and_how_it_counts(world: World, tmp_path: Path) -> None:
+    protected = tmp_path / "protected.txt"
+    protected.write_text(f"{LISTED}\n{ADDED}\n")
+    env = {"BLOCKLIST_PROTECTED": str(protected)}
+    path = tmp_path / "list.bundle"
+    made = run("bundle", "-o", path, *cached(world), env=env)
+    assert (made.code, "0 protected numbers, no overrides" in made.out) == (0, True)
+    assert made.err == (
+        "blocklist: 2 protected numbers of yours and 1 override are not in it, so the list alone decides there: give "
+        "--with-overrides, or --protected to whoever opens it\n"
+    )
+    document = run("bundle", "-o", path, "--json", *cached(world), env=env).document
+    assert (document["own_protected"], document["overrides"]) == (None, None)
+    assert (document["own_protected_left_out"], document["overrides_left_out"]) == (2, 1)
+    assert run("check", LISTED, *asked(world, path)).code == 1
+    assert run("check", LISTED, *asked(world, path), env=env).code == 0
+    # Without an override of any kind, it is said as well.
+    fresh = (*cached(world)[:-1], tmp_path / "fresh")
+    assert run("sync", *fresh).code == 0
+    protected.write_text(f"{LISTED}\n")
+    made = run("bundle", "-o", path, *fresh, env=env)
+    assert "1 protected number of yours is not in it" in made.err
+    made = run("bundle", "-o", path, "--with-overrides", *fresh, env=env)
+    assert ("0 protected numbers and 1 of yours, 0 overrides" in made.out, made.err) == (True, "")
+    assert run("check", LISTED, *asked(world, path, "--bundle-overrides", "count")).code == 0
+    assert run("bundle", "-o", path, *fresh).err == ""
+
+
 @pytest.fixture(scope="module")
 def own(world: World) -> Path:
     path = world.directory / "own.bundle"

@@ -56,16 +56,12 @@ def bundle(
             check_output(output, blocklist)
             made = blocklist.bundle(resolved(output), overrides=with_overrides)
             made = replace(made, path=str(output))
-        left_out = 0 if with_overrides else len(blocklist.overrides)
     if as_json:
         write_json(asdict(made))
     else:
         (say if is_stdout else write_line)(_line(made))
-    if left_out:
-        say(
-            f"{counted(left_out, 'override')} of yours {'is' if left_out == 1 else 'are'} not in it, so the list alone "
-            "decides there: --with-overrides"
-        )
+    if (remark := _left_out(made)) is not None:
+        say(remark)
     if made.stale:
         say("it is past its signed expiry already: run blocklist sync, and make it anew")
 
@@ -73,8 +69,26 @@ def bundle(
 def _line(made: BundleResult) -> str:
     where = "standard output" if made.path == "-" else made.path
     overrides = "no overrides" if made.overrides is None else counted(made.overrides, "override")
+    own = f" and {made.own_protected:,} of yours" if made.own_protected else ""
     return (
         f"{made.feed}: release {ReleaseId(made.era, made.serial)} of {moment(made.as_of)}, "
-        f"{counted(made.rows, 'entry', 'entries')}, {counted(made.protected, 'protected number')}, {overrides}, "
+        f"{counted(made.rows, 'entry', 'entries')}, {counted(made.protected, 'protected number')}{own}, {overrides}, "
         f"expires {moment(made.expires)}: {counted(made.bytes, 'byte')} in {where}"
+    )
+
+
+def _left_out(made: BundleResult) -> str | None:
+    """What of the recipient's own decisions is not in a bundle, and how it counts nevertheless; None if all is."""
+    overrides, protected = made.overrides_left_out, made.own_protected_left_out
+    if not (overrides or protected):
+        return None
+    if protected:
+        left_out = f"{counted(protected, 'protected number')} of yours"
+        left_out += f" and {counted(overrides, 'override')}" if overrides else ""
+    else:
+        left_out = f"{counted(overrides, 'override')} of yours"
+    elsewhere = ", or --protected to whoever opens it" if protected else ""
+    return (
+        f"{left_out} {'is' if overrides + protected == 1 else 'are'} not in it, so the list alone decides there: give "
+        f"--with-overrides{elsewhere}"
     )

@@ -139,8 +139,11 @@ def test_overrides_count_only_where_both_sides_say_so(template: World, caplog: p
 def test_own_protected_numbers_come_with_overrides(world: World) -> None:
     arguments: dict[str, Any] = {"feed": FEED, "root": root_of(world), "cache_dir": world.directory / "cache"}
     state = world.directory / "cache-state"
-    recipient = Blocklist.open(world.url, **arguments, region="ID", state_dir=state, protected=[MINE])
-    recipient.bundle(world.directory / "mine.bundle", overrides=True)
+    recipient = Blocklist.open(world.url, **arguments, region="ID", state_dir=state, protected=[MINE, PROTECTED])
+    made = recipient.bundle(world.directory / "mine.bundle", overrides=True)
+    assert (made.own_protected, made.own_protected_left_out) == (1, 0)
+    without = recipient.bundle(world.directory / "without.bundle")
+    assert (without.own_protected, without.own_protected_left_out, without.overrides_left_out) == (None, 1, 2)
     assert opened(world, "mine.bundle", overrides=True).check(MINE).reason == "protected"
     assert opened(world, "mine.bundle").check(MINE).reason == "listed"
     assert opened(world, "mine.bundle", protected=[MINE]).check(MINE).reason == "protected"
@@ -483,6 +486,7 @@ def test_a_result_says_what_is_in_it(template: World, tmp_path: Path) -> None:
         status.expires,
     )
     assert (made.protected, made.overrides, made.stale) == (1, 2, False)
+    assert (made.own_protected, made.own_protected_left_out, made.overrides_left_out) == (0, 0, 0)
     assert made.bytes == (tmp_path / "list.bundle").stat().st_size
     assert json.loads(contents_of(tmp_path / "list.bundle")["bundle.json"]) == {"format": 1, "feed": FEED}
     assert multiprocessing.parent_process() is None

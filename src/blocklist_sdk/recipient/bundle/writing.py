@@ -41,7 +41,8 @@ def write_bundle(internals: Internals, path: Path, *, overrides: bool) -> Bundle
         internals.note_damage(generation)
         raise generation.damaged()
     rules = internals.current.rules()
-    own = OwnDecisions(tuple(rules.decisions()), rules.own_protected) if overrides else None
+    mine = OwnDecisions(tuple(rules.decisions()), rules.own_protected)
+    own = mine if overrides else None
     access = internals.store.state_access if overrides else internals.store.access
     with replaced(path, access) as temporary, storage(path):
         with ArchiveWriter(temporary) as archive:
@@ -51,6 +52,7 @@ def write_bundle(internals: Internals, path: Path, *, overrides: bool) -> Bundle
     with storage(path):
         sync_directory(absolute(path).parent)
     about = proved.release.about
+    only_mine = len(mine.protected.difference(proved.evidence.protected.tolist()))
     return BundleResult(
         path=str(path),
         feed=about.feed,
@@ -63,6 +65,9 @@ def write_bundle(internals: Internals, path: Path, *, overrides: bool) -> Bundle
         stale=times.now() >= proved.evidence.expires,
         protected=len(proved.evidence.protected),
         overrides=None if own is None else len(own.overrides),
+        own_protected=None if own is None else only_mine,
+        overrides_left_out=len(mine.overrides) if own is None else 0,
+        own_protected_left_out=only_mine if own is None else 0,
         bytes=proved.release.bytes,
     )
 
