@@ -224,7 +224,9 @@ class Blocklist:
                 signs them: with True, whoever can write the file decides which numbers are blocked or allowed, whatever
                 the authority says.
             when_stale: as for `open`; the bundle expires with its signatures.
-            min_release: the oldest release that is taken, as ``41`` or, with its era, ``"2.41"``.
+            min_release: the oldest release that is taken. Give the era as well, ``"2.41"``: a bare ``41`` is compared
+                within the bundle's own era, so it takes release 60 of an era that has ended, and refuses release 1 of
+                one that has begun since.
 
         Returns:
             A list that answers. What would write, such as `sync`, `hold` or ``overrides.allow``, raises `InvalidInput`.

@@ -101,8 +101,8 @@ class Settings:
     bundle_min_release: str | None = _setting(
         "bundle",
         "RELEASE",
-        "The oldest release that is taken from a bundle, such as 41 or, with its era, 2.41: nothing else shows that "
-        "somebody put an older bundle in the place of yours.",
+        "The oldest release that is taken from a bundle: nothing else shows that somebody put an older bundle in the "
+        "place of yours. Give the era as well, 2.41: a bare 41 is compared within the bundle's own era.",
     )
     group: str | None = _setting(
         "files",

@@ -204,11 +204,34 @@ def test_the_oldest_release_that_is_taken(template: World) -> None:
     assert serial is not None
     for least in (serial, serial - 1, str(serial), f"1.{serial}"):
         assert opened(template, min_release=least).status().serial == serial
-    for newer in (serial + 1, f"2.{serial}"):
-        with pytest.raises(Untrusted, match="old bundle"):
+    for newer in (serial + 1, f"1.{serial + 1}", f"2.{serial}"):
+        asked = str(newer).removeprefix("1.")
+        with pytest.raises(Untrusted, match=rf"asks for at least {asked}: take a newer bundle\. Nothing"):
             opened(template, min_release=newer)
     with pytest.raises(InvalidInput):
         opened(template, min_release="last")
+
+
+def test_the_oldest_release_is_compared_within_an_era_unless_its_era_is_named(world: World) -> None:
+    recipient = world.recipient()
+    before = recipient.status().serial
+    assert before is not None
+    world.publisher.rotate_keys(f"feed.{FEED}", restart_serials=True, even_if_serials_are_left=True)
+    recipient.sync()
+    made = recipient.bundle(world.directory / "era.bundle")
+    assert (made.era > 1, made.serial) == (True, 1)
+    for least in (1, f"{made.era}.1", f"1.{before}", f"1.{before + 50}"):
+        assert opened(world, "era.bundle", min_release=least).status().serial == 1
+    named = rf"at least {made.era}\.{before}: take a newer bundle; .* new era, name it, as in {made.era}\.1\. Nothing"
+    with pytest.raises(Untrusted, match=named):
+        opened(world, "era.bundle", min_release=before)
+    for newer in (f"{made.era}.2", f"{made.era + 1}.1"):
+        with pytest.raises(Untrusted, match=rf"at least {newer}: take a newer bundle\. Nothing"):
+            opened(world, "era.bundle", min_release=newer)
+    # One of an era that has ended passes for a bare serial, and not where the era is named.
+    assert opened(world, min_release=1).status().serial == before
+    with pytest.raises(Untrusted, match="take a newer bundle"):
+        opened(world, min_release=f"{made.era}.1")
 
 
 def test_who_may_read_it(world: World) -> None:

@@ -26,7 +26,7 @@ from blocklist_sdk.recipient.current_list import FastPath, OpenList, WhenStale, 
 from blocklist_sdk.recipient.internals import AskedInternals, column_reader
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Status, Verification
-from blocklist_sdk.release.release_id import NamedRelease, ReleaseId
+from blocklist_sdk.release.release_id import FIRST_ERA, NamedRelease, ReleaseId
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -244,13 +244,21 @@ def open_internals(
 def _check_age(proved: Proved, oldest: NamedRelease | None) -> None:
     """Refuse a bundle of an earlier release than the oldest that is taken.
 
+    A serial without an era is compared within the bundle's own era. Nothing in a bundle says in which era the serial
+    was meant; read as one of an earlier era, it would let in every release of a later one.
+
     Raises:
         Untrusted: it is one.
     """
+    if oldest is None:
+        return
     found = proved.release.about.release
-    if oldest is not None and found < ReleaseId(oldest.era or found.era, oldest.serial):
+    asked = ReleaseId(oldest.era or found.era, oldest.serial)
+    if found < asked:
+        is_unsure = oldest.era is None and found.era > FIRST_ERA
         raise Untrusted(
-            f"the bundle {proved.release.file.path} has release {found} of feed {proved.release.about.feed!r}, and at "
-            f"least {ReleaseId(oldest.era or found.era, oldest.serial)} is wanted: an old bundle was put in the place "
-            "of a newer one. Nothing of it is used"
+            f"the bundle {proved.release.file.path} of feed {proved.release.about.feed!r} has release {found}, and "
+            f"min_release (--bundle-min-release) asks for at least {asked}: take a newer bundle"
+            f"{f'; if the feed has begun a new era, name it, as in {found}' if is_unsure else ''}. Nothing of it is "
+            "used"
         )
