@@ -24,7 +24,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import Form, FormDecision, decide_form
 from blocklist_sdk.numbers.form_sample import FormSample
-from blocklist_sdk.places import absolute, temporary_directory
+from blocklist_sdk.places import absolute, resolved, temporary_directory
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.recipient.jobs import JobRelease, ScreeningJob, sha256_of_bundle, start_job
 from blocklist_sdk.recipient.screening.partitions import ANSWERS, PREFIX, RELEASE, joined, place_of, sampled, screened
@@ -255,10 +255,12 @@ def _ship(session: Any, path: Path, sha256: str) -> str:
     if sha256 not in _shipping:
         copy = _shipped_files.enter_context(temporary_directory(prefix="blocklist-")) / name
         with storage(copy):
+            # A link of a symbolic link is one more of these: it leads nowhere from here, or to what is there tomorrow.
+            file = resolved(path)
             try:
-                os.link(path, copy)
+                os.link(file, copy)
             except OSError:  # another disk
-                shutil.copyfile(path, copy)
+                shutil.copyfile(file, copy)
         if sha256_of_bundle(copy) != sha256:
             raise InvalidInput(f"{path} was replaced while the job was started: start it again", argument="bundle")
         _shipping[sha256] = copy
