@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 _DIRECTION_CONTROLS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -148,6 +149,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     ('1 file', '1,000 entries')
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def alternatives(words: Iterable[str]) -> str:
+    """Words from which one is to be chosen.
+
+    >>> alternatives(["csv", "jsonl", "parquet"]), alternatives(["csv"])
+    ('csv, jsonl or parquet', 'csv')
+    """
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def is_printable_ascii(text: object) -> bool:

@@ -12,21 +12,24 @@ from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.recipient.exports.result import ExportFormat
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.release_id import ReleaseId
-from blocklist_sdk.texts import counted, displayable, is_displayable, spreadsheet_cell
+from blocklist_sdk.texts import alternatives, counted, displayable, is_displayable, spreadsheet_cell
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist
-    from blocklist_sdk.recipient.exports.result import ExportFormat, ExportResult
+    from blocklist_sdk.recipient.exports.result import ExportResult
 
 WholeFormat = Literal["csv", "jsonl", "parquet"]
 """Formats with every entry as it was released, and all that is known about it."""
 
-Format = Literal["csv", "jsonl", "parquet", "txt", "prefixes", "ios", "fritzbox", "misp"]
-"""These, and those of `ExportFormat`, with the numbers that block now."""
+Format = Literal[WholeFormat, ExportFormat]
+"""These, and those with the numbers that block now."""
 
-_NAMES: Final = "csv, jsonl, parquet, txt, prefixes, ios, fritzbox or misp"
+_WHOLE: Final = alternatives(get_args(WholeFormat))
+_PLAIN: Final = alternatives(get_args(ExportFormat))
+_ALL: Final = alternatives(get_args(Format))
 
 _BY_ENDING: Final[dict[str, Format]] = {
     ".csv": "csv",
@@ -34,7 +37,13 @@ _BY_ENDING: Final[dict[str, Format]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-"""The format of a file by what its name ends with, if no other is given."""
+"""The format of a file by what its name ends with, if none is given."""
+
+_OF_OTHERS: Final = (
+    *(".gz", ".zip", ".zst", ".bz2", ".xz", ".lzma", ".lz4", ".7z", ".tgz", ".tar"),
+    *(".tsv", ".xls", ".xlsx", ".ods", ".pdf", ".arrow", ".feather"),
+)
+"""What the names of files end with that no export is: compressed ones, other tables, documents."""
 
 _ENDINGS: Final[dict[str, tuple[Format, ...]]] = {
     ".csv": ("csv", "prefixes"),
@@ -44,10 +53,13 @@ _ENDINGS: Final[dict[str, tuple[Format, ...]]] = {
     ".txt": ("txt", "prefixes", "csv"),
     ".xml": ("fritzbox",),
     ".json": ("misp",),
-    **dict.fromkeys((".gz", ".zip", ".xls", ".xlsx", ".ods", ".pdf"), ()),
+    **dict.fromkeys(_OF_OTHERS, ()),
 }
 """Which formats a file may have by what its name ends with; with other endings any. Under a wrong one it would not
 open."""
+
+_UNDECIDED: Final = tuple(ending for ending, formats in _ENDINGS.items() if formats and ending not in _BY_ENDING)
+"""Endings of exports that do not say which format it is."""
 
 _ROWS_PER_BATCH = 1 << 16
 """The text of a list of ten million rows would not fit into memory at once."""
@@ -63,8 +75,10 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="The whole list, with a snapshot's columns: csv, jsonl or parquet; or the numbers that block now: "
-            "txt, prefixes, ios, fritzbox or misp. By default as the name of FILE says, or else csv.",
+            help=f"The whole list, with a snapshot's columns: {_WHOLE}; or the numbers that block now: {_PLAIN}. "
+            f"Without it, the ending of FILE decides ({', '.join(_BY_ENDING)}); {', '.join(_UNDECIDED[:-1])} and "
+            f"{_UNDECIDED[-1]} need it; one of a compressed file or of another kind of table, such as .gz or .tsv, is "
+            "refused; anything else, and standard output, is csv.",
         ),
     ] = None,
     output: Annotated[
@@ -122,7 +136,7 @@ def _check(form: Format, output: Path | None, *, scope: Scope | None, max_expand
     if form in get_args(WholeFormat) and (scope is not None or max_expanded is not None):
         raise InvalidInput(
             f"--scope and --max-expanded are for the numbers that block now, and the format {form} has the whole list: "
-            "leave them out, or take the format txt, prefixes, ios, fritzbox or misp"
+            f"leave them out, or take the format {_PLAIN}"
         )
     if form == "prefixes" and max_expanded is not None:
         raise InvalidInput("the format prefixes has ranges as they are: leave --max-expanded out")
@@ -201,19 +215,23 @@ def _format_of(output: Path | None, given: Format | None) -> Format:
     form = given or _BY_ENDING.get(ending) or (None if ending in _ENDINGS else "csv")
     if form is not None and form in _ENDINGS.get(ending, (form,)):
         return form
-    if not _ENDINGS[ending]:
+    possible = _ENDINGS[ending]
+    if given is not None:
+        endings = [each for each, formats in _ENDINGS.items() if given in formats]
+        named = f"name it {alternatives(endings)}" if endings else f"leave {ending} out"
+        another = f", or give --format {alternatives(possible)}" if possible else ""
         raise InvalidInput(
-            f"an export is {_NAMES}, and {output} would be named as something else: name the file .csv, .jsonl, "
-            ".parquet or .txt"
+            f"--format {given} and the file {output} contradict each other, and other programs go by the name: {named}"
+            f"{another}"
         )
-    if form is None:
+    if possible:
         raise InvalidInput(
             f"the name {output} does not say the format of the export: give it with --format; a file of that name may "
-            f"be {' or '.join(_ENDINGS[ending])}"
+            f"be {alternatives(possible)}"
         )
     raise InvalidInput(
-        f"--format {given} and the file {output} contradict each other: a file of that name may be "
-        f"{' or '.join(_ENDINGS[ending])}; name the file otherwise, or give another --format"
+        f"an export is {_ALL}, and {output} would be named as something else: name it "
+        f"{alternatives(_BY_ENDING)}"
     )
 
 

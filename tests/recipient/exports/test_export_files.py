@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import stat
 import struct
 import xml.etree.ElementTree as ElementTree
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from blocklist_sdk import Blocklist, InvalidInput, NotSynced
+from blocklist_sdk.cli import export
 from blocklist_sdk.recipient import ExportFormat, export_file
 from blocklist_sdk.recipient.exports import phone_book, warning_list
 from blocklist_sdk.recipient.exports.remarks import remarks_on
@@ -278,7 +280,7 @@ def test_the_command_says_what_does_not_go_together(env: dict[str, str], tmp_pat
         (["--format", "txt", "-o", tmp_path / "l.json"], "misp"),
         (["-o", tmp_path / "l.json"], "--format"),
         (["-o", tmp_path / "l.xml"], "fritzbox"),
-        (["--format", "misp", "-o", tmp_path / "l.gz"], "named as something else"),
+        (["-o", tmp_path / "l.gz"], "named as something else"),
         (["-o", tmp_path / "l.txt"], "does not say the format of the export: give it with --format"),
         (["--format", "txt", "--max-expanded", "98"], "--max-expanded 99"),
     ):
@@ -287,6 +289,42 @@ def test_the_command_says_what_does_not_go_together(env: dict[str, str], tmp_pat
     assert run("export", "--format", "prefixes", "-o", tmp_path / "l.csv", env=env).code == 0
     document = run("export", "-o", tmp_path / "whole.csv", "--json", env=env).document
     assert document["rows"] == len(ROWS)
+
+
+@pytest.mark.parametrize("form", [None, *get_args(export.Format)])
+def test_what_a_refusal_of_an_ending_says_to_do_works(form: export.Format | None) -> None:
+    for ending in export._ENDINGS:
+        file = Path(f"l{ending}")
+        try:
+            assert export._format_of(file, form) in (form, export._BY_ENDING.get(ending))
+        except InvalidInput as error:
+            names, formats = advice(str(error), ending)
+            assert names or formats
+            for name in names:
+                assert export._format_of(Path(f"l{name}"), form) == (form or export._BY_ENDING[name])
+            for other in formats:
+                assert export._format_of(file, other) == other
+
+
+def advice(message: str, ending: str) -> tuple[list[str], list[Any]]:
+    """The endings and the formats that a refusal names; no ending is an empty text."""
+    names = re.search(r"name it (.*?)(?:, or give|$)", message)
+    formats = re.search(r"(?:give --format|may be) ([a-z, ]*)$", message)
+    endings = re.findall(r"\.\w+", names[1]) if names else [""] if f"leave {ending} out" in message else []
+    return endings, re.split(", | or ", formats[1]) if formats else []
+
+
+@pytest.mark.parametrize("ending", ["gz", "zip", "zst", "bz2", "xz", "tsv", "xlsx", "ZST"])
+def test_no_csv_is_named_as_something_else(env: dict[str, str], tmp_path: Path, ending: str) -> None:
+    for options in ((), ("--format", "csv"), ("--format", "misp")):
+        assert_fails(run("export", *options, "-o", tmp_path / f"l.csv.{ending}", env=env), 2, f"l.csv.{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_names_every_format_and_ending() -> None:
+    shown = " ".join(run("export", "--help", env={"COLUMNS": "400"}).out.split())
+    for word in (*get_args(export.Format), *(each for each, formats in export._ENDINGS.items() if formats)):
+        assert word in shown
 
 
 def test_a_scope_that_few_entries_have_is_logged(env: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
