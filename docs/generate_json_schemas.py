@@ -6,6 +6,7 @@ Tests validate what every command really writes against it, and fail while the f
 import json
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -184,7 +185,18 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "screen": [record(ScreeningResult, feed=str, output=str, rejects=_REJECTS)],
     "export": [
         record(ExportResult, output=str),
-        object_of(feed=str, output=str, output_format=Literal["csv", "jsonl", "parquet"], rows=int),
+        object_of(
+            feed=str,
+            era=int,
+            serial=int,
+            as_of=datetime,
+            expires=datetime | None,
+            stale=bool,
+            clock_behind_s=int | None,
+            output=str,
+            output_format=Literal["csv", "jsonl", "parquet"],
+            rows=int,
+        ),
     ],
     "changes": [
         record(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, get_
 
 import typer
 
-from blocklist_sdk.cli.output import AsJson, say, write_json
+from blocklist_sdk.cli.output import AsJson, RequireFresh, say, write_json
 from blocklist_sdk.cli.settings import BUNDLE, FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
@@ -101,6 +101,7 @@ def export(
             "nor for prefixes.",
         ),
     ] = None,
+    require_fresh: RequireFresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the whole list, or the numbers that block now; does not use the network.
@@ -111,7 +112,7 @@ def export(
     complete.
     """
     output = None if str(output) == "-" else output
-    with settings.open_to_ask() as blocklist:
+    with settings.open_to_ask(requires_fresh=require_fresh) as blocklist:
         if output is not None:
             check_output(output, blocklist)
         form = _format_of(output, format_)
@@ -145,7 +146,11 @@ def _check(form: Format, output: Path | None, *, scope: Scope | None, max_expand
 def _write_whole(
     blocklist: "Blocklist", settings: Settings, form: WholeFormat, output: Path | None, *, as_json: bool
 ) -> None:
-    table = blocklist.to_arrow()
+    from blocklist_sdk.recipient.blocklist import asked_internals_of
+    from blocklist_sdk.release.arrow import to_table
+
+    found = asked_internals_of(blocklist).dated()
+    table = to_table(found.release.rows)
     if output is None:
         write_table(table, form, sys.stdout.buffer)
         return
@@ -159,7 +164,21 @@ def _write_whole(
             with temporary.open("wb") as file:
                 write_table(table, form, file)
     if as_json:
-        write_json({"feed": blocklist.feed, "output": output, "output_format": form, "rows": len(table)})
+        about = found.release.about
+        write_json(
+            {
+                "feed": about.feed,
+                "era": about.era,
+                "serial": about.serial,
+                "as_of": about.published_at,
+                "expires": found.expires,
+                "stale": found.stale,
+                "clock_behind_s": found.clock_behind_s,
+                "output": output,
+                "output_format": form,
+                "rows": len(table),
+            }
+        )
     else:
         say(f"wrote {counted(len(table), 'row')} to {output}")
 
@@ -230,8 +249,7 @@ def _format_of(output: Path | None, given: Format | None) -> Format:
             f"be {alternatives(possible)}"
         )
     raise InvalidInput(
-        f"an export is {_ALL}, and {output} would be named as something else: name it "
-        f"{alternatives(_BY_ENDING)}"
+        f"an export is {_ALL}, and {output} would be named as something else: name it {alternatives(_BY_ENDING)}"
     )
 
 

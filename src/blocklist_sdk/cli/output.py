@@ -18,6 +18,14 @@ from blocklist_sdk.texts import displayable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
+RequireFresh = Annotated[
+    bool,
+    typer.Option(
+        "--require-fresh",
+        help="Fail with exit code 5 if the list is past its signed expiry, or this machine's clock is behind.",
+    ),
+]
+
 
 def write_line(line: str) -> None:
     """Write one line for people to standard output, whatever is in it: much comes from lists and servers."""

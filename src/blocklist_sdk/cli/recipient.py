@@ -14,6 +14,7 @@ from blocklist_sdk.cli.exit_codes import BLOCKED, ERRORS, FINE, USAGE
 from blocklist_sdk.cli.inputs import standard_input
 from blocklist_sdk.cli.output import (
     AsJson,
+    RequireFresh,
     in_colour,
     moment,
     numbers_text,
@@ -32,14 +33,6 @@ from blocklist_sdk.release.fingerprint import spoken
 from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.texts import counted, displayable
-
-RequireFresh = Annotated[
-    bool,
-    typer.Option(
-        "--require-fresh",
-        help="Fail with exit code 5 if the list is past its signed expiry, or this machine's clock is behind.",
-    ),
-]
 
 MetricsFile = Annotated[
     Path | None,

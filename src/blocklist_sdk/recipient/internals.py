@@ -3,6 +3,8 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -49,6 +51,27 @@ def column_reader(texts: "Sequence[str]", region: str | None, form: Form) -> "tu
     return forms.column_reader(texts, region=region, form=form)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dated:
+    """What answers at one moment, and whether it still holds.
+
+    Attributes:
+        release: the release in force.
+        rules: what goes before it.
+        at: the moment.
+        expires: when the release's signatures expire; None if that is not known.
+        stale: whether that is past.
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind; None if it is not known to be.
+    """
+
+    release: ReleaseAnswers
+    rules: Rules
+    at: datetime
+    expires: datetime | None
+    stale: bool
+    clock_behind_s: int | None
+
+
 class AskedInternals(ABC):
     """One feed, wherever it is: what answers questions about it.
 
@@ -84,8 +107,26 @@ class AskedInternals(ABC):
         Raises:
             NotSynced, Stale: as for `Blocklist.check`.
         """
+        found = self.dated()
+        return found.release, found.rules
+
+    def dated(self) -> Dated:
+        """The same, and whether it still holds.
+
+        Raises:
+            NotSynced, Stale: as for `Blocklist.check`.
+        """
         self.current.reload(wait=True)  # what answers questions may be half a second old
-        return self.current.generation()[0], self.current.rules()
+        release, expires = self.current.generation()
+        at = times.now()
+        return Dated(
+            release=release,
+            rules=self.current.rules(),
+            at=at,
+            expires=expires,
+            stale=is_past(expires, at),
+            clock_behind_s=self.current.clock_behind_s(at),
+        )
 
     @abstractmethod
     def status(self) -> Status:

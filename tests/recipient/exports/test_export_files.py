@@ -24,6 +24,7 @@ from blocklist_sdk.recipient.exports import phone_book, warning_list
 from blocklist_sdk.recipient.exports.remarks import remarks_on
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.spans import Spans
+from support.clock import Clock
 from support.command_line import assert_fails, run
 from support.world import FEED, World, make_world
 
@@ -235,6 +236,25 @@ def test_what_cannot_be_exported(world: World, blocklist: Blocklist, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+def test_a_result_says_how_old_the_list_is(
+    world: World, blocklist: Blocklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = blocklist.status()
+    assert status.expires is not None
+    assert status.as_of is not None
+    clock = Clock(status.expires - timedelta(seconds=1))
+    clock.install(monkeypatch)
+    for seconds, is_stale in ((0, False), (1, True)):
+        clock.at_s += seconds
+        result = export_file(blocklist, tmp_path / "file", output_format="txt")
+        assert (result.as_of, result.expires, result.stale) == (status.as_of, status.expires, is_stale)
+        assert result.clock_behind_s is None
+    clock.at_s = (status.as_of - timedelta(hours=1)).timestamp()
+    result = export_file(blocklist, tmp_path / "file", output_format="txt")
+    assert result.clock_behind_s is not None
+    assert (result.stale, 3600 <= result.clock_behind_s < 3660) == (False, True)
+
+
 # The command
 
 
@@ -262,6 +282,29 @@ def test_the_command_writes_a_file(env: dict[str, str], tmp_path: Path, form: Ex
     document = run("export", "--format", form, "-o", out, "--json", env=env).document
     assert (document["output"], document["numbers"]) == (str(out), len(BLOCKED))
     assert document["changes_at"] == "2098-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", *FORMATS])
+def test_the_command_says_that_a_list_is_stale_or_writes_nothing(
+    world: World, env: dict[str, str], tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "list"
+    with world.recipient() as recipient:
+        status = recipient.status()
+    assert status.expires is not None
+    command = ("export", "--format", form, "-o", out, "--json")
+    document = run(*command, "--require-fresh", env=env).document
+    assert (document["serial"], document["era"], document["stale"]) == (SERIAL, 1, False)
+    assert datetime.fromisoformat(document["as_of"]) == status.as_of
+    assert datetime.fromisoformat(document["expires"]) == status.expires
+    out.unlink()
+    Clock(status.expires).install(monkeypatch)
+    assert_fails(run(*command, "--require-fresh", env=env), 5, "past its signed expiry")
+    assert not list(tmp_path.iterdir())
+    ran = run(*command, env=env)
+    assert (ran.code, ran.document["stale"]) == (0, True)
+    assert "past its signed expiry" in ran.err
+    assert out.exists()
 
 
 def test_the_command_writes_to_standard_output(env: dict[str, str], tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def export_file(
         check_name(output)
     to_be_read = access(group, file_mode).to_be_read()
     asked = asked_internals_of(blocklist)
-    generation, rules = asked.in_force()
+    found = asked.dated()
     asked.current.warn_of_rare_scope(scope)
-    about = generation.about
-    blocked = Blocked(generation.layers, rules, times.now(), about.published_at, scope)
+    about = found.release.about
+    blocked = Blocked(found.release.layers, found.rules, found.at, about.published_at, scope)
     counts = blocked.counts()
     if output_format != "prefixes":
         _check_expanded(counts, output_format, max_expanded)
@@ -85,6 +85,10 @@ def export_file(
         feed=about.feed,
         serial=about.serial,
         era=about.era,
+        as_of=about.published_at,
+        expires=found.expires,
+        stale=found.stale,
+        clock_behind_s=found.clock_behind_s,
         output_format=output_format,
         scope=scope,
         at=blocked.at,

@@ -17,6 +17,9 @@ class ExportResult:
     Attributes:
         feed: the feed's name.
         serial: the release's serial.
+        as_of: when the release was published.
+        expires: when its signatures expire; None if that is not known.
+        stale: whether that was past at the moment at which the numbers block. Nobody says then that they still do.
         output_format: the format.
         scope: only entries with this scope count; None if all do.
         at: the moment at which the numbers block, UTC.
@@ -36,10 +39,14 @@ class ExportResult:
         remarks: the same as sentences, where there is something to say.
         seconds: how long it took.
         era: the release's era.
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind, as in `Status`.
     """
 
     feed: str
     serial: int
+    as_of: datetime
+    expires: datetime | None
+    stale: bool
     output_format: ExportFormat
     scope: Scope | None
     at: datetime
@@ -59,3 +66,4 @@ class ExportResult:
     remarks: tuple[str, ...]
     seconds: float
     era: int = FIRST_ERA
+    clock_behind_s: int | None = None
