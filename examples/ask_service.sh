@@ -9,10 +9,11 @@ set -eu
 socket=${1:?give the path of the socket}
 query=${2:+?scope=$2}
 
-while read -r number; do
-    # In an address, a space is %20; whatever else stands in a number needs no escape.
-    path=$(printf %s "$number" | sed 's/ /%20/g')
-    if answer=$(curl --silent --show-error --fail --max-time 1 --unix-socket "$socket" \
+# The last line may lack its newline: read fails there, and has read it all the same.
+while read -r number || [ -n "$number" ]; do
+    # Every byte as %XX: in an address, a space, #, ?, % and others would end the number, or change it.
+    path=$(printf %s "$number" | od -A n -v -t x1 | tr -d ' \n' | sed 's/../%&/g')
+    if answer=$(curl --silent --show-error --fail --globoff --max-time 1 --unix-socket "$socket" \
         "http://localhost/v1/verdicts/$path$query"); then
         case $answer in
         *'"blocked": true'*) printf '%s\n' "$number" ;;

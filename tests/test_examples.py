@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from blocklist_sdk import InvalidNumber
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox, screenshot
 from support import quick_secrets  # noqa: F401 -- accounts are made in no time
 from support.lookup_servers import serving
@@ -29,6 +30,27 @@ ELSEWHERE: Final = ("screen_in_spark",)
 
 EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in (*SERVICES, *TESTS, *ELSEWHERE))
 PATIENCE_S: Final = 60
+
+ENDINGS: Final = (
+    "?",
+    "?scope=sms",
+    "#",
+    "#1",
+    "%",
+    "%20",
+    "%00",
+    "&x",
+    "[1-3]",
+    "{1,2}",
+    "/",
+    "/..",
+    "\\",
+    '"',
+    "'",
+    "é",
+    "\r",
+)
+"""What a shell, curl or an address could take for something else than a part of the number."""
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +138,29 @@ def test_a_shell_asks_a_service(tmp_path: Path) -> None:
     published = MixedList(tmp_path)
     published.recipient().sync()
     path = tmp_path / "lookups.sock"
-    numbers = f"{VOICE_ONLY}\n{FREE}\n0812 3456 0042\nGoPay\n"
+    lines = [VOICE_ONLY, FREE, "0812 3456 0042", "GoPay", *(f"{VOICE_ONLY}{ending}" for ending in ENDINGS)]
+    lines += [
+        VOICE_ONLY.replace("8", "[8]"),
+        VOICE_ONLY.replace("8", "{8,9}"),
+        VOICE_ONLY.replace("8", "%38"),
+        "０８１２",
+    ]
+    lines += ["..", "../../readyz", VOICE_ONLY]
+    blocked, unanswered = [], 0
+    with published.recipient() as recipient:
+        for line in lines:
+            try:
+                blocked += [line] if recipient.check(line, scope="voice").blocked else []
+            except InvalidNumber:
+                unanswered += 1
     with serving(published.settings(), tmp_path / "log", "--uds", str(path), port=None):
         command = ["sh", str(FOLDER / "ask_service.sh"), str(path), "voice"]
-        ran = subprocess.run(command, input=numbers, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
-    assert ran.stdout.splitlines() == [VOICE_ONLY, "0812 3456 0042"]
-    assert "no answer about one number: it is let through" in ran.stderr
+        text = "\n".join(lines).encode()  # the last line has no newline
+        ran = subprocess.run(command, input=text, capture_output=True, timeout=PATIENCE_S, check=True)
+    assert ran.stdout.decode().split("\n") == [*blocked, ""]
+    assert [blocked[0], blocked[1], blocked[-1]] == [VOICE_ONLY, "0812 3456 0042", VOICE_ONLY]
+    assert ran.stderr.count(b"no answer about one number: it is let through") == unanswered
+    assert unanswered > len(ENDINGS) // 2
 
 
 @pytest.mark.parametrize("name", SERVICES)
