@@ -1,5 +1,6 @@
 """The files for containers: hardened, without compilers and hosts, and calling commands and flags that exist."""
 
+import contextlib
 import importlib.util
 import re
 import subprocess
@@ -17,6 +18,8 @@ import yaml  # type: ignore[import-untyped]
 from blocklist_sdk.cli.app import command_line
 from blocklist_sdk.cli.settings import NAMES, variable
 from blocklist_sdk.lookup_server.paths import OPEN
+from support import quick_secrets  # noqa: F401 -- accounts are made in no time
+from support.command_line import run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "packaging" / "containers"
@@ -30,15 +33,19 @@ OURS = {name: each for name, each in COMPOSE["services"].items() if "build" in e
 KNOWN = {variable(name) for name in (*NAMES, "config")}
 
 
-@pytest.fixture(scope="module")
-def replay() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("replay", FOLDER / "replay.py")
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules["replay"] = module  # dataclasses look there
+    sys.modules[name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def replay() -> ModuleType:
+    return loaded("replay")
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +252,86 @@ def test_a_pod_is_hardened_and_its_probes_need_no_token() -> None:
     assert all(secret["defaultMode"] == 0o440 for secret in secrets.values())
     names = set(tomllib.loads(settings["data"]["blocklist.toml"]))
     assert names <= set(NAMES)
+
+
+class Interrupted(BaseException):
+    """As if the container was stopped."""
+
+
+class Seeding:
+    """Runs of `seed.py` on folders as compose.yaml mounts them, each interrupted after some of its commands.
+
+    Attributes:
+        exchange: the folder of the exchange's volume.
+        settings: the folder of the settings' volumes.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.exchange, self.settings = folder / "exchange", folder / "settings"
+        self._seed, self._left = loaded("seed"), 0
+        for name in (*(f"settings/{each}" for each in self._seed.FOLDERS), "exchange"):
+            (folder / name).mkdir(parents=True)
+        arguments = ["seed.py", str(self.exchange), str(self.settings), "http://exchange:8080"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        monkeypatch.setattr(self._seed, "blocklist", self._command)
+
+    def _command(self, *words: str) -> None:
+        ran = run(*words)
+        assert ran.code == 0, ran
+        self._left -= 1
+        if self._left == 0:
+            raise Interrupted
+
+    def run(self, *, commands: int = 0) -> None:
+        """Run it.
+
+        Args:
+            commands: after how many of its commands it is interrupted.
+        """
+        self._left = commands
+        with pytest.raises(Interrupted) if commands else contextlib.nullcontext():
+            self._seed.main()
+
+    def files(self) -> set[Path]:
+        """All there is."""
+        return {path for folder in (self.exchange, self.settings) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def seeding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seeding:
+    return Seeding(tmp_path, monkeypatch)
+
+
+def test_seeding_goes_well_after_an_interruption(seeding: Seeding, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands fail on what a run before has left."""
+    seeding.run(commands=3)
+    first = {path: path.read_bytes() for path in seeding.files()}
+    (seeding.exchange / ".exchange.0a1b2c3d").mkdir()  # as a kill leaves one that is being built
+    others = {seeding.exchange / "notes.txt", seeding.settings / "notes.txt"}
+    for path in others:
+        path.touch()
+    seeding.run(commands=3)
+    assert "interrupted: what it left is removed" in capsys.readouterr().err
+    assert {path.name for path in seeding.exchange.iterdir()} == {"exchange", "notes.txt"}
+    assert others < seeding.files()
+    secrets = [path for path in first if path.name in ("passphrase", "offline-passphrase", "token", "password")]
+    assert len(secrets) == 4
+    assert all(path.read_bytes() != first[path] for path in secrets), "all of it is made anew"
+
+
+def test_seeding_removes_nothing_that_it_has_not_made(seeding: Seeding) -> None:
+    theirs = seeding.exchange / "exchange" / "exchange.toml"
+    theirs.parent.mkdir()
+    theirs.touch()
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="nothing was changed"):
+            seeding.run()
+        assert seeding.files() == {theirs}
+
+
+def test_seeding_is_done_once(seeding: Seeding, capsys: pytest.CaptureFixture[str]) -> None:
+    ready = seeding.settings / "seed" / "ready"
+    ready.touch()
+    seeding.run()
+    assert "there is an exchange already" in capsys.readouterr().err
+    assert seeding.files() == {ready}

@@ -5,6 +5,9 @@
 All numbers are generated. One officer decides alone, and secrets lie in files: this is for trying things out. In the
 settings folder, each service has a folder with what it must know. `seed` has one as well, with what no service needs:
 the accounts of the officer and the hotline, and the passphrase of the offline keys.
+
+If a run is interrupted, run it again: it removes what was begun, and makes all of it anew. It removes nothing that it
+has not made.
 """
 
 import json
@@ -16,6 +19,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,15 +29,24 @@ from blocklist_sdk.demo.generated import generate_reports, screenshot
 CASES = 12
 LOCAL = "http://127.0.0.1:8080"
 PATIENCE_S = 60.0
+FOLDERS = ("seed", "exchange", "database", "recipient", "lookup")
+"""Of the settings. Each is a volume of its own, and empty at first."""
 
 
 def main() -> None:
-    """Make what is not there yet."""
+    """Make all of it, once; what an interrupted run left is removed first."""
     exchange, settings, url = Path(sys.argv[1]) / "exchange", Path(sys.argv[2]), sys.argv[3]
     own = settings / "seed"
-    if (own / "ready").exists():
+    begun, ready = own / "begun", own / "ready"
+    if ready.exists():
         print("there is an exchange already: nothing was changed", file=sys.stderr)
         return
+    if begun.exists():
+        print("an earlier run was interrupted: what it left is removed", file=sys.stderr)
+        remove([path for path in left_in(exchange, settings) if path != begun])
+    elif left := left_in(exchange, settings):
+        raise SystemExit(f"{left[0]} is there already, and not from here: nothing was changed. Name empty folders")
+    begun.touch()
     passphrase = new_secret(settings / "exchange" / "passphrase")
     offline = new_secret(own / "offline-passphrase")
     new_secret(settings / "lookup" / "token")
@@ -56,7 +69,22 @@ def main() -> None:
         finally:
             server.terminate()
     blocklist("exchange", "publish", str(exchange), "--everything", *opening)
-    (own / "ready").touch()
+    begun.rename(ready)
+
+
+def left_in(exchange: Path, settings: Path) -> list[Path]:
+    """What a run has made so far: the exchange, as it is built or complete, and what lies in the settings' folders."""
+    built = [*exchange.parent.glob(exchange.name), *exchange.parent.glob(f".{exchange.name}.*")]
+    return [*built, *(path for name in FOLDERS for path in (settings / name).iterdir())]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, and folders with all that is in them."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def blocklist(*words: str) -> None:
@@ -66,9 +94,8 @@ def blocklist(*words: str) -> None:
 
 def new_secret(file: Path) -> Path:
     """Write a random text into a file, which its owner alone can read."""
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(f"{secrets.token_urlsafe(24)}\n", encoding="utf-8")
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(f"{secrets.token_urlsafe(24)}\n", encoding="utf-8")
     return file
 
 
