@@ -207,8 +207,9 @@ class Blocklist:
         """Open a bundle, made by `bundle`; never uses the network, and writes nothing.
 
         Everything is verified first, as `verify` does: every byte, the signatures from the pinned root down, the
-        digest, and what was worked out from the rows. That takes about a third of a second for a million entries, once;
-        a process that forks afterwards shares it. Processes that open the same file share its memory.
+        digest, and what was worked out from the rows. That takes about half a second for a million entries, once
+        (``python -m benchmarks.bundles``); a process that forks afterwards shares it. Processes that open the same file
+        share its memory.
 
         A bundle is as old as it says. Its signatures do not show whether there is a newer one: see `min_release` and
         `when_stale`. If the root is newer than the bundle, its keys must have signed the bundle as well.
