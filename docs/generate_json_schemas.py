@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 
 from blocklist_sdk import enforcement, exchange, mirror, publisher, records
+from blocklist_sdk.cli.export import WholeFormat
 from blocklist_sdk.demo import story
 from blocklist_sdk.recipient import ExportResult, ScreeningResult
 from blocklist_sdk.recipient.offered import OfferedFeed
@@ -194,7 +195,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
             stale=bool,
             clock_behind_s=int | None,
             output=str,
-            output_format=Literal["csv", "jsonl", "parquet"],
+            output_format=WholeFormat,
             rows=int,
         ),
     ],

@@ -165,6 +165,22 @@ def test_a_stale_list_still_answers_and_says_so(synced: dict[str, str]) -> None:
     assert run("check", LISTED, "--json", env=synced).document["stale"] is True
 
 
+def test_a_screened_file_says_how_old_the_list_is(synced: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "numbers.csv").write_text(f"number\n{LISTED}\n")
+    command = ("screen", tmp_path / "numbers.csv", "-o", tmp_path / "out.csv", "--json")
+    status = run("status", "--json", env=synced).document
+    fresh = run(*command, "--require-fresh", env=synced).document
+    assert [fresh[name] for name in ("as_of", "expires", "stale")] == [status["as_of"], status["expires"], False]
+    (tmp_path / "out.csv").unlink()
+    expire(synced)
+    assert_fails(run(*command, "--require-fresh", env=synced), 5, "past its signed expiry (2026-01-02T03:04:05Z)")
+    assert not (tmp_path / "out.csv").exists()
+    stale = run(*command, env=synced)
+    assert (stale.code, stale.document["stale"]) == (0, True)
+    assert stale.document["expires"] == "2026-01-02T03:04:05Z"
+    assert "past its signed expiry" in stale.err
+
+
 def test_check_shows_one_line_for_each_number(synced: dict[str, str]) -> None:
     ran = run("check", "0812-0000-0001", UNLISTED, env=synced)
     assert ran.code == 1

@@ -12,7 +12,7 @@ import typer
 
 from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.inputs import input_of
-from blocklist_sdk.cli.output import AsJson, say, write_json
+from blocklist_sdk.cli.output import AsJson, RequireFresh, say, write_json
 from blocklist_sdk.cli.settings import BUNDLE, LIST, Settings, check_output, with_settings
 from blocklist_sdk.cli.table_options import HeaderRowOption, SheetOption, table_options
 from blocklist_sdk.errors import InvalidInput
@@ -70,6 +70,7 @@ def screen(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 7 if a row could not be read.")] = False,
     sheet: SheetOption = None,
     header_row: HeaderRowOption = None,
+    require_fresh: RequireFresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Screen a file of numbers, of any size; does not use the network.
@@ -87,7 +88,7 @@ def screen(
         )
     target = sys.stdout.buffer if is_stdout else output
     options = table_options(sheet=sheet, header_row=header_row)
-    with settings.open_to_ask() as blocklist, _bar(as_json) as progress:
+    with settings.open_to_ask(requires_fresh=require_fresh) as blocklist, _bar(as_json) as progress:
         if not is_stdout:
             check_output(output, blocklist)
         summary = screen_file(

@@ -569,7 +569,7 @@ class Blocklist:
         from blocklist_sdk.recipient.screening.columns import Screening
 
         check_scope(scope)
-        generation, now = self._current.generation()[0], at or times.now()
+        (generation, expires), now = self._current.generation(), at or times.now()
         return Screening(
             generation,
             self._current.rules().at(now),
@@ -577,6 +577,8 @@ class Blocklist:
             form=self.form,
             scope=scope,
             at=now,
+            expires=expires,
+            stale=is_past(expires, now),
             clock_behind_s=self._current.clock_behind_s(now),
         )
 

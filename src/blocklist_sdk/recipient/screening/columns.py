@@ -51,6 +51,8 @@ class Screening:
     """One release at one moment, to screen columns against; made by `Blocklist.screening`. May be shared by threads.
 
     Attributes:
+        expires: when the release's signatures expire; None if that is not known.
+        stale: whether that was past at the moment.
         clock_behind_s: by how many seconds, at least, this machine's clock is behind, as in `Status`.
     """
 
@@ -63,9 +65,13 @@ class Screening:
         form: Form | None,
         scope: Scope | None,
         at: datetime,
+        expires: datetime | None = None,
+        stale: bool = False,
         clock_behind_s: int | None = None,
     ) -> None:
         """For `Blocklist.screening`."""
+        self.expires: datetime | None = expires
+        self.stale: bool = stale
         self.clock_behind_s: int | None = clock_behind_s
         self._generation = generation
         self._rules = rules
@@ -92,6 +98,11 @@ class Screening:
     def era(self) -> int:
         """The release's era."""
         return self._generation.about.era
+
+    @property
+    def as_of(self) -> datetime:
+        """When the release was published."""
+        return self._generation.about.published_at
 
     @property
     def needs_column(self) -> bool:

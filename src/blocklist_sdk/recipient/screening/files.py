@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -61,6 +62,9 @@ class ScreeningResult:
 
     Attributes:
         serial: the serial of the release that was screened against.
+        as_of: when that release was published.
+        expires: when its signatures expire; None if that is not known.
+        stale: whether that was past when the screening began.
         form: the form in which digits without a plus were read, and what decided it.
         rows: rows that were read, blank lines too.
         blocked, advisory: rows whose number is blocked, or has an advisory only.
@@ -79,6 +83,9 @@ class ScreeningResult:
     """
 
     serial: int
+    as_of: datetime
+    expires: datetime | None
+    stale: bool
     form: FormDecision
     rows: int
     blocked: int
@@ -192,6 +199,9 @@ def screen_file(
     seconds = time.monotonic() - started
     return ScreeningResult(
         serial=screening.serial,
+        as_of=screening.as_of,
+        expires=screening.expires,
+        stale=screening.stale,
         form=decision,
         rejects=tuple(rejects),
         seconds=seconds,
