@@ -222,7 +222,7 @@ def test_state_survives_and_heals(tmp_path: Path) -> None:
     assert load_state(path) == SyncState()
 
 
-TURNS = scaled(40, long=120)
+TURNS = scaled(20, long=120)
 
 FLIPS = """
 import random, shutil, sys
