@@ -20,6 +20,8 @@ pytest_plugins = ["support.exchange_fixtures", "support.sink_fixtures"]
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 20_000
 """Instead of Python's 700. Tests that are about garbage collect it themselves."""
 
+gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
+
 _COUNTED = "counted "
 """Prefix of the names of counts among the properties of a test's report."""
 
@@ -78,7 +80,6 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
