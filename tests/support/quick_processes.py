@@ -6,7 +6,15 @@ with "spawn", which imports everything anew in each.
 
 import functools
 import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import IO
 
 
 @functools.cache
@@ -23,3 +31,66 @@ def quick_processes() -> ForkServerContext:
         ]
     )
     return context
+
+
+class QuickCommand:
+    """A `blocklist` that runs in such a process, with what tests use of `subprocess.Popen`.
+
+    Attributes:
+        stdout: what it writes to standard output.
+        stderr: what it writes to standard error.
+    """
+
+    def __init__(self, *arguments: str | Path, env: Mapping[str, str]) -> None:
+        """Start it.
+
+        Args:
+            arguments: as a shell gives them.
+            env: variables that it has beside this process's.
+        """
+        context = quick_processes()
+        (out, out_end), (err, err_end) = context.Pipe(duplex=False), context.Pipe(duplex=False)
+        given = [str(argument) for argument in arguments]
+        self._process = context.Process(target=_run, args=(given, os.environ | env, out_end, err_end))
+        self._process.start()
+        self.stdout, self.stderr = _text_of(out), _text_of(err)
+        for each in (out, err, out_end, err_end):
+            each.close()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; the process must not have ended."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float) -> int | None:
+        """The exit code; None if it has not ended within so many seconds."""
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """End it, if it still runs."""
+        self._process.kill()
+        self._process.join()
+
+
+def _text_of(connection: Connection) -> IO[str]:
+    return os.fdopen(os.dup(connection.fileno()), encoding="utf-8")
+
+
+def _run(arguments: list[str], env: dict[str, str], out: Connection, err: Connection) -> None:
+    from blocklist_sdk.cli import main
+
+    for connection, number in ((out, 1), (err, 2)):
+        os.dup2(connection.fileno(), number)
+        connection.close()
+    sys.stdout, sys.stderr = (
+        open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- as long as the process
+        for number in (1, 2)
+    )
+    os.environ.clear()
+    os.environ |= env
+    tempfile.tempdir = None  # found anew, by the variables
+    # A process started in the background by a shell would ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["blocklist", *arguments]
+    main()
