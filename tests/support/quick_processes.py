@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 
 @functools.cache
@@ -28,6 +28,11 @@ def quick_processes() -> ForkServerContext:
             "blocklist_sdk.recipient.sync.run",
             "blocklist_sdk.enforcement.run",
             "blocklist_sdk.exchange_server.serving",
+            "blocklist_sdk.cli.app",
+            "blocklist_sdk.cli.enforce",
+            "blocklist_sdk.cli.exchange",
+            "blocklist_sdk.cli.recipient",
+            "blocklist_sdk.cli.sandbox",
         ]
     )
     return context
@@ -46,16 +51,27 @@ class QuickCommand:
 
         Args:
             arguments: as a shell gives them.
-            env: variables that it has beside this process's.
+            env: variables that it has beside this process's; of this process's settings it has none.
         """
         context = quick_processes()
         (out, out_end), (err, err_end) = context.Pipe(duplex=False), context.Pipe(duplex=False)
         given = [str(argument) for argument in arguments]
-        self._process = context.Process(target=_run, args=(given, os.environ | env, out_end, err_end))
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKLIST_")}
+        self._process = context.Process(target=_run, args=(given, {**inherited, **env}, os.getcwd(), out_end, err_end))
         self._process.start()
         self.stdout, self.stderr = _text_of(out), _text_of(err)
         for each in (out, err, out_end, err_end):
             each.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it come to its end, and close its streams."""
+        self.wait(60)
+        self.kill()
+        self.stdout.close()
+        self.stderr.close()
 
     def send_signal(self, number: int) -> None:
         """Send a signal; the process must not have ended."""
@@ -77,7 +93,7 @@ def _text_of(connection: Connection) -> IO[str]:
     return os.fdopen(os.dup(connection.fileno()), encoding="utf-8")
 
 
-def _run(arguments: list[str], env: dict[str, str], out: Connection, err: Connection) -> None:
+def _run(arguments: list[str], env: dict[str, str], directory: str, out: Connection, err: Connection) -> None:
     from blocklist_sdk.cli import main
 
     for connection, number in ((out, 1), (err, 2)):
@@ -87,6 +103,7 @@ def _run(arguments: list[str], env: dict[str, str], out: Connection, err: Connec
         open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- as long as the process
         for number in (1, 2)
     )
+    os.chdir(directory)
     os.environ.clear()
     os.environ |= env
     tempfile.tempdir = None  # found anew, by the variables
