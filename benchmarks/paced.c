@@ -20,6 +20,7 @@ enum { CONNECTIONS_MAX = 1024, HEAD_BYTES = 512, ANSWER_BYTES = 1 << 22 };
 
 struct connection {
     int socket;
+    int is_asked;
     double due;
     size_t have;
     char *answer;
@@ -33,7 +34,7 @@ static struct connection connections[CONNECTIONS_MAX];
 /* A ring, so that every connection has its turn. */
 static int free_ones[CONNECTIONS_MAX], free_count, next_free;
 static double *latencies;
-static size_t answers, room;
+static size_t answers, noted, room;
 static unsigned long failures;
 static unsigned long long state = 7;
 
@@ -75,6 +76,7 @@ static void ask(struct connection *to, double due)
     char head[HEAD_BYTES], key[32];
     int bytes;
     to->due = due;
+    to->is_asked = 1;
     to->have = 0;
     if (body) {
         bytes = snprintf(head, sizeof head,
@@ -116,15 +118,22 @@ static int judge(struct connection *of)
     return !strncmp(of->answer, "HTTP/1.1 200 ", 13);
 }
 
+static void note(double latency)
+{
+    if (noted == room && !(latencies = realloc(latencies, (room = room ? 2 * room : 1 << 16) * sizeof *latencies)))
+        stop("memory");
+    latencies[noted++] = latency;
+}
+
 static void answered(struct connection *by, int is_good)
 {
+    by->is_asked = 0;
     if (!is_good) {
         failures++;
         return;
     }
-    if (answers == room && !(latencies = realloc(latencies, (room = room ? 2 * room : 1 << 16) * sizeof *latencies)))
-        stop("memory");
-    latencies[answers++] = now() - by->due;
+    answers++;
+    note(now() - by->due);
 }
 
 static void set_free(int connection)
@@ -223,6 +232,7 @@ int main(int count, char **words)
             if (got <= 0) {
                 /* A server that hangs up has not answered, and is not asked here again. */
                 failures++;
+                each->is_asked = 0;
                 epoll_ctl(epoll, EPOLL_CTL_DEL, each->socket, NULL);
                 continue;
             }
@@ -234,10 +244,22 @@ int main(int count, char **words)
             }
         }
     }
-    double took = now() - started;
-    qsort(latencies, answers, sizeof *latencies, by_size);
-    printf("{\"answers\": %zu, \"per_second\": %.1f, \"p50_s\": %.9f, \"p99_s\": %.9f, \"failures\": %lu}\n", answers,
-           answers / took, answers ? latencies[answers / 2] : 0.0, answers ? latencies[answers * 99 / 100] : 0.0,
-           failures);
+    double ended = now();
+    /* What has no answer yet has taken as long as it has, and counts with that. */
+    unsigned long unanswered = 0;
+    for (int i = 0; i < many; i++)
+        if (connections[i].is_asked) {
+            unanswered++;
+            note(ended - connections[i].due);
+        }
+    for (; rate && started + asked / rate <= ended; asked++) {
+        unanswered++;
+        note(ended - (started + asked / rate));
+    }
+    qsort(latencies, noted, sizeof *latencies, by_size);
+    printf("{\"answers\": %zu, \"unanswered\": %lu, \"failures\": %lu, \"per_second\": %.1f, ", answers, unanswered,
+           failures, answers / (ended - started));
+    printf("\"p50_s\": %.9f, \"p99_s\": %.9f}\n", noted ? latencies[noted / 2] : 0.0,
+           noted ? latencies[noted * 99 / 100] : 0.0);
     return 0;
 }

@@ -58,8 +58,9 @@ def measure(program: Path, questions: Questions) -> dict[str, Any]:
     """Ask, in a process of its own.
 
     Returns:
-        `answers`, `per_second`, `failures`, and `p50_s` and `p99_s` of the time from the moment at which a question was
-        due, also where it waited for a connection.
+        `answers`, `per_second`, `failures` (answers that were none), `unanswered` at the end, and `p50_s` and `p99_s`
+        of the time from the moment at which a question was due, also where it waited for a connection, or until the
+        end.
 
     Raises:
         subprocess.CalledProcessError: it could not connect.

@@ -63,6 +63,7 @@ class Load:
         p50_s, p99_s: of the time that an answer took.
         cpu_s: processor time of the server for each answer.
         failures: answers that were none.
+        unanswered: questions that had no answer at the end, or were due and not asked; up to one a connection is usual.
     """
 
     per_second: float
@@ -70,6 +71,7 @@ class Load:
     p99_s: float
     cpu_s: float = 0.0
     failures: int = 0
+    unanswered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,17 @@ def paced(world: World, served: Served, questions: Questions) -> Load:
     before = served.cpu_s()
     found = measure(compiled(world.folder), replace(questions, keys=world.keys))
     cpu_s = (served.cpu_s() - before) / max(1, found["answers"])
-    return Load(found["per_second"], found["p50_s"], found["p99_s"], cpu_s, found["failures"])
+    return Load(found["per_second"], found["p50_s"], found["p99_s"], cpu_s, found["failures"], found["unanswered"])
 
 
 def middle(loads: Sequence[Load]) -> Load:
     """The medians of several runs; their failures together."""
     of = {name: median(getattr(load, name) for load in loads) for name in ("per_second", "p50_s", "p99_s", "cpu_s")}
-    return Load(**of, failures=sum(load.failures for load in loads))
+    return Load(
+        **of,
+        failures=sum(load.failures for load in loads),
+        unanswered=max(load.unanswered for load in loads),
+    )
 
 
 def in_turn(asks: Sequence[tuple[str, str, Ask, Ask | None]], repeats: int) -> Iterator[Row]:
@@ -273,8 +279,13 @@ def bars(rows: Sequence[Row], changed: Changed | None) -> list[str]:
     arrow = of[f"Arrow batches of {BATCH:,}, two workers"].full.per_second
     bar(f"Arrow batches ≥ {BATCHED_LEAST:,} numbers a second", f"{arrow:,.0f}", arrow >= BATCHED_LEAST)
     peers = ("Redis", "HTTP and SQLite")
-    worst = max(row.half.p99_s for row in rows if row.half is not None and row.what not in peers)
+    half = [row.half for row in rows if row.half is not None and row.what not in peers]
+    worst = max(load.p99_s for load in half)
     bar("p99 at half load ≤ 5 ms at every door", f"at most {quantity(worst, 's')}", worst <= HALF_P99_MOST_S)
+    failed = sum(load.failures for row in rows for load in (row.full, row.half) if load is not None)
+    late = max(load.unanswered for load in half)
+    text = f"{failed} failed, at most {late} unanswered at the end of a run at half load"
+    bar("every question is answered", text, not failed and late <= CONNECTIONS)
     if changed is not None:
         bar(
             f"{changed.releases} releases while {changed.clients} clients ask: nothing wrong, no error",

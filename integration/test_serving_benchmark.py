@@ -33,8 +33,13 @@ def test_a_small_run_has_every_row_and_nothing_wrong(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     document = json.loads(out.read_text(encoding="utf-8"))
     assert set(ROWS) <= {row["what"] for row in document["results"]}
-    failures = {row["what"]: row["full"]["failures"] for row in document["results"] if row["full"]["failures"]}
-    assert not failures
+    for row in document["results"]:
+        assert row["full"]["failures"] == 0, row
+        assert row["full"]["per_second"] > 0, row
+        if row["half"] is not None:
+            assert row["half"]["failures"] == 0, row
+            assert 0.3 < row["half"]["per_second"] / row["full"]["per_second"] < 0.6, row
+    assert "every question is answered: 0 failed" in run.stdout
     changed = document["changed"]
     assert (changed["releases"], changed["clients"], changed["wrong"], changed["errors"]) == (10, 8, 0, 0), changed
     assert changed["answers"] > 100

@@ -1,5 +1,6 @@
 """What several test modules need."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,11 @@ write_into_memory()
 
 pytest_plugins = ["support.exchange_fixtures", "support.sink_fixtures"]
 
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 20_000
+"""Instead of Python's 700. Tests that are about garbage collect it themselves."""
+
+gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
+
 _COUNTED = "counted "
 """Prefix of the names of counts among the properties of a test's report."""
 
@@ -31,7 +37,7 @@ def shared_data() -> Path:
 
 
 settings.register_profile(
-    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(25, long=200)
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(15, long=200)
 )
 settings.load_profile("here")
 """A slow machine must not fail a test, so there is no deadline. Each run draws other examples."""
@@ -64,6 +70,16 @@ def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
         request.node.user_properties.extend((_COUNTED + name, count) for name, count in counts.items())
 
     return add
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the half a million objects of tests and modules, which stay until the end.
+
+    It would walk through all of them again and again, also in each process that a test forks, which copies them then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

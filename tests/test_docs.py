@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,24 +89,33 @@ def programs() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with `root.json`, `fraud.csv` and the documents, for a repository made beside it."""
+@pytest.fixture(scope="module")
+def publisher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a publisher with a list, for each page to copy."""
+    folder = tmp_path_factory.mktemp("documents")
     publisher = Publisher.init(
-        tmp_path / "publisher", feeds=["id-messaging"], passphrase="correct horse battery", region="ID"
+        folder / "publisher", feeds=["id-messaging"], passphrase="correct horse battery", region="ID"
     )
-    source = tmp_path / "list.csv"
+    source = folder / "list.csv"
     source.write_text(GENERATED_LIST, encoding="utf-8")
     publisher.release("id-messaging", source, published_at=datetime(2026, 1, 2, 6, tzinfo=UTC))
+    return publisher.directory
+
+
+@pytest.fixture
+def published(publisher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with `root.json`, `fraud.csv` and the documents, for a repository beside it."""
+    folder = tmp_path / "publisher"
+    shutil.copytree(publisher, folder, symlinks=True)
     work = tmp_path / "work"
     work.mkdir()
-    (work / "root.json").write_bytes(publisher.root.read_bytes())
+    (work / "root.json").write_bytes((folder / "root.json").read_bytes())
     (work / "fraud.csv").write_text(GENERATED_LIST, encoding="utf-8")
     (work / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(work)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return publisher.repository
+    return folder / "repository"
 
 
 @pytest.fixture

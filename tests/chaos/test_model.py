@@ -61,7 +61,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 YEARS = timedelta(days=3650)
 
 SETTINGS = settings(
-    max_examples=scaled(8, long=150),
+    max_examples=scaled(4, long=150),
     stateful_step_count=scaled(20, long=40),
     deadline=None,
     # A sequence that fails is made as short as can be under `make chaos` only: it takes minutes.

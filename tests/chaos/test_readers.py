@@ -1,7 +1,6 @@
 """Many processes ask while one syncs releases that alternate: no answer is of anything but one whole release."""
 
 import contextlib
-import multiprocessing
 import queue
 import random
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from blocklist_sdk import Blocklist, Publisher
+from support.quick_processes import quick_processes
 from support.scale import Tally, scaled
 from support.world import LISTED, World, make_world, sync_accepting
 
@@ -114,7 +114,7 @@ def test_readers_of_alternating_releases(tmp_path: Path, tally: Tally) -> None:
     writer = world.recipient()
     world.release(EVEN)
     serial = writer.sync().after
-    context = multiprocessing.get_context("spawn")
+    context = quick_processes()
     results: Queue[Seen] = context.Queue()
     # Keys that were opened stay in this process.
     theirs = replace(world, publisher=Publisher.open(world.publisher.directory, passphrase=None))

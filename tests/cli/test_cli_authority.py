@@ -2,13 +2,10 @@
 
 import contextlib
 import json
-import os
 import queue
 import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 import time
 import tomllib
@@ -25,14 +22,10 @@ from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
 from blocklist_sdk.sandbox import screenshot
 from support.command_line import assert_fails, run
+from support.quick_processes import QuickCommand
 from support.waiting import until
 
 ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test", "BLOCKLIST_OFFLINE_PASSPHRASE": "of root and targets"}
-BLOCKLIST = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from blocklist_sdk.cli import main; main()"
-)
-"""A process started in the background by a shell would ignore Ctrl-C."""
 
 
 def made(folder: Path) -> Path:
@@ -58,15 +51,7 @@ def running(
     *arguments: str | Path, end: int = signal.SIGINT, env: dict[str, str] = ENV
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     """The first line that a command writes, and what waits for the next that it says; a signal ends it, with 0."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | env,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
+    process = QuickCommand(*arguments, env=env)
     said: queue.SimpleQueue[str] = queue.SimpleQueue()
     everything: list[str] = []
 
@@ -368,11 +353,7 @@ def test_a_sandbox_that_is_not_kept_leaves_nothing_behind(tmp_path: Path) -> Non
 
 @pytest.mark.timing
 def test_a_story_that_is_cut_short_is_not_told_to_its_end(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, "sandbox", "--script", "--cases", "300"],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    )
+    process = QuickCommand("sandbox", "--script", "--cases", "300", env={"TMPDIR": str(tmp_path)})
     try:
         # Something in its folder: while Python makes the folder, nothing removes it on a signal yet.
         until(lambda: any(tmp_path.glob("*/*")))
@@ -380,7 +361,8 @@ def test_a_story_that_is_cut_short_is_not_told_to_its_end(tmp_path: Path) -> Non
         assert process.wait(timeout=60) == 130
     finally:
         process.kill()
-        process.communicate()
+        process.stdout.close()
+        process.stderr.close()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,15 +1,13 @@
 """The limits of the three guards, by flag, variable and file: what is within is done, and one more is not."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.command_line import Ran, run
 from support.lost_overrides import lose
+from support.quick_processes import QuickCommand
 from support.world import FEED, World, make_world
 
 ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
@@ -164,15 +162,8 @@ def test_how_much_the_ranges_of_a_first_release_may_cover(world: World, env: dic
     assert run("sync", *flags, env={**env, **variables}).code == 0
 
 
-def started(command: list[str], env: dict[str, str]) -> "subprocess.Popen[str]":
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKLIST_")}
-    return subprocess.Popen(
-        [sys.executable, "-c", "from blocklist_sdk.cli import main; main()", *command, "--json"],
-        env={**inherited, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def started(command: list[str], env: dict[str, str]) -> QuickCommand:
+    return QuickCommand(*command, "--json", env=env)
 
 
 @pytest.mark.parametrize(("most", "line"), [("9", '"error"'), ("10", '"removed": 10')])
@@ -187,7 +178,6 @@ def test_watching_asks_a_guard_with_the_same_limits(
     flags, variables = limited(way, "sync", {"max_removed": "0%", "min_removed": most})
     with started(["sync", "--watch", "--every", "0.2", *flags], {**env, **variables}) as process:
         try:
-            assert process.stdout is not None
             assert line in process.stdout.readline()
         finally:
             process.send_signal(signal.SIGTERM)
@@ -233,7 +223,6 @@ def test_watching_enforces_with_both_guards(
     flags, variables = limited(way, "sync", {"max_removed": "0%", "min_removed": most}, prefix="sync-")
     with started(["enforce", "--watch", "--every", "0.2", *flags], {**env, **variables}) as process:
         try:
-            assert process.stdout is not None
             assert ('"reversed": 10' in process.stdout.readline()) is is_done
         finally:
             process.send_signal(signal.SIGTERM)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from blocklist_sdk.conformance.__main__ import main
 from blocklist_sdk.conformance.judge import wrong
 from blocklist_sdk.conformance.kit import selected
 from blocklist_sdk.conformance.reader import answer
-from blocklist_sdk.conformance.results import CaseResult, KitResult
+from blocklist_sdk.conformance.results import CaseResult, KitResult, Outcome
 from blocklist_sdk.conformance.vectors import cases
 from support import plain_reader
 from support.plain_reader import PlainReader
@@ -259,7 +260,7 @@ def test_the_command_says_what_passed_and_failed(capfd: pytest.CaptureFixture[st
 
 
 def test_a_case_that_fails_counts_if_it_is_required_or_the_kit_is_strict() -> None:
-    fine = CaseResult("a", "sync", "", True, True, "passed")
+    fine = CaseResult("a", "sync", "", True, False, "passed")
     failed = CaseResult("b", "limits", "", False, False, "failed", "x")
     assert KitResult((fine, failed)).passed
     assert not KitResult((fine, failed), strict=True).passed
@@ -280,6 +281,28 @@ def test_a_reader_may_leave_an_action_out_but_not_get_it_wrong() -> None:
     assert "1 failed, 1 of which counts against this reader" in result.summary()
 
 
+@pytest.mark.parametrize(
+    ("action", "added", "said"),
+    [
+        ("numbers", {"invalid": "no"}, "and no number (no) at once, expected"),
+        ("plans", {"error": "malformed"}, "and malformed at once, expected"),
+        ("look-ups", {"invalid": "letters"}, "and no number (letters) at once, expected"),
+    ],
+)
+def test_an_answer_says_one_thing_only(action: str, added: dict[str, str], said: str) -> None:
+    asked = action
+
+    def doubled(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        given = answer(action, document)
+        if action == asked:
+            given["answers"] = [{**each, **added} for each in given["answers"]]
+        return given
+
+    (result,) = run_kit(doubled, only=[action]).cases
+    assert result.outcome == "failed"
+    assert said in str(result.problem)
+
+
 def test_true_is_not_1() -> None:
     def numeric(action: str, document: Mapping[str, Any]) -> dict[str, Any]:
         given = answer(action, document)
@@ -295,11 +318,11 @@ def test_what_a_failed_case_looks_like(capfd: pytest.CaptureFixture[str]) -> Non
     assert main(["--json", "--only", "one", sys.executable, "-c", "print('{}')"]) == 1
     document = json.loads(capfd.readouterr().out)
     assert document.keys() == {"passed", "strict", "counts", "cases"}
-    assert document["cases"][0].keys() == {"name", "group", "about", "required", "counts", "outcome", "problem"}
+    assert document["cases"][0].keys() == {"name", "group", "about", "required", "outcome", "problem", "counts_against"}
     assert document["counts"] == {"passed": 0, "failed": 1, "not-offered": 0}
     assert main(["--only", "one", "--strict", "--", sys.executable, "-c", "print('{}')"]) == 1
     out = capfd.readouterr().out
-    assert "FAIL  one, which need not be offered\n        One number without an end. Generated numbers.\n" in out
+    assert "FAIL  one, which may be left out but not answered wrongly\n        One number without an end. Gen" in out
     assert "0 of 1 cases passed; 1 failed, 1 of which counts against this reader. The reader does not conform." in out
 
 
@@ -332,3 +355,14 @@ def test_a_reader_that_offers_nothing_of_what_was_asked_does_not_conform() -> No
     assert {case.outcome for case in result.cases} == {"not-offered"}
     assert not result.passed
     assert result.summary().endswith("The reader does not conform.")
+
+
+def test_the_guide_shows_a_summary_as_it_is_written() -> None:
+    def case(outcome: Outcome, count: int) -> tuple[CaseResult, ...]:
+        return tuple(CaseResult("look-ups", "look-ups", "", False, False, outcome) for _ in range(count))
+
+    required = tuple(CaseResult("a", "sync", "", True, False, "passed") for _ in range(111))
+    unoffered = (*case("not-offered", 1), replace(case("not-offered", 1)[0], name="numbers"))
+    summary = KitResult((*required, *case("failed", 3), *unoffered)).summary()
+    guide = Path(__file__).parents[2] / "docs" / "how-to" / "read-a-feed-from-another-language.md"
+    assert summary in guide.read_text(encoding="utf-8")

@@ -33,6 +33,7 @@ from blocklist_sdk.exchange_server.evidence.media import MediaJudge
 from blocklist_sdk.exchange_server.exchange import Exchange
 from support.evidence_files import PNG_END, PNG_START, allowed_files, box, film, jpeg, png, png_header, png_of
 from support.hostile_files import Hostile, hostile_files, png_with_a_large_picture
+from support.scale import scaled
 from support.talking import Talk
 
 MOST = 2_000_000
@@ -453,7 +454,10 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=scaled(100, long=400),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(content=st.one_of(st.binary(max_size=300), damaged()), length=st.integers(1, 400))
 def test_whatever_the_bytes_they_are_kept_whole_or_refused(store: EvidenceStore, content: bytes, length: int) -> None:
     before = everything_in(store)

@@ -24,7 +24,7 @@ from blocklist_sdk.exchange_server.app import openapi_document
 from support.scale import LONG, scaled
 from support.talking import Talk
 
-EXAMPLES = scaled(8, long=300)
+EXAMPLES = scaled(6, long=300)
 
 
 def is_refused(context: CheckContext, response: Response, case: Case[Any]) -> bool | None:

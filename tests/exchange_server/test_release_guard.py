@@ -89,7 +89,6 @@ def alarms(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     ("listed", "settings", "most"),
     [
-        (5, {}, 1000),
         (30, {}, 1000),
         (500, {}, 1000),
         (30, {"min_added": 10}, 30),

@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from blocklist_sdk import Blocklist
 from blocklist_sdk.lookup_server import redis_door as door_module
+from blocklist_sdk.lookup_server.redis_commands import Conversation
 from support.mixed_list import ADDED_LATER, ADVISED, BLOCKED, BOTH, FREE, MixedList
 from support.redis_doors import OpenedDoor, redis_door
 from support.waiting import until
@@ -233,10 +234,11 @@ def test_half_requests_and_silence_have_an_end(synced: Blocklist, monkeypatch: p
         assert time.monotonic() < started + 4
 
 
-def test_connections_have_a_bound_and_strangers_give_way(synced: Blocklist) -> None:
+def test_connections_have_a_bound_and_strangers_give_way(synced: Blocklist, caplog: pytest.LogCaptureFixture) -> None:
     with redis_door(synced, limit=3) as door:
         some = [connected(door) for _ in range(4)]
         assert read_all(some[3]).startswith(b"-ERR max number of clients reached")
+        assert "connections of the Redis door are refused: 3 are open" in caplog.text
         some[0].sendall(GET)
         assert read_exactly(some[0], len(BLOCK)) == BLOCK
         for each in some:
@@ -251,6 +253,27 @@ def test_connections_have_a_bound_and_strangers_give_way(synced: Blocklist) -> N
         assert read_exactly(some[0], len(BLOCK)) == BLOCK
         for each in some:
             each.close()
+
+
+@pytest.mark.parametrize("before", [0, 1, 10_000], ids="after {} questions".format)
+def test_after_a_fault_no_reply_is_taken_for_another(
+    synced: Blocklist, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, before: int
+) -> None:
+    reply = Conversation.reply
+
+    def faulty(self: Conversation, request: list[bytes]) -> object:
+        if request[0] == b"LOLWUT":
+            raise RuntimeError(f"bad {BLOCKED}")
+        return reply(self, request)
+
+    monkeypatch.setattr(Conversation, "reply", faulty)
+    with redis_door(synced) as door, connected(door) as client:
+        client.sendall(GET * before + b"*1\r\n$6\r\nLOLWUT\r\n" + GET)
+        last = read_all(client).removeprefix(BLOCK * before)
+        assert last.startswith(b"-ERR internal error")
+        assert last.count(b"\r\n") == 1, "nothing comes after it"
+    assert "unexpected RuntimeError" in caplog.text
+    assert BLOCKED not in "".join(record.message for record in caplog.records)
 
 
 def test_a_worker_that_stops_lets_replies_go_out(synced: Blocklist) -> None:

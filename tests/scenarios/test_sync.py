@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import queue
 import shutil
 import threading
@@ -26,6 +25,7 @@ from blocklist_sdk import (
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.verdicts import decide
 from blocklist_sdk.records import Entry
+from support.quick_processes import quick_processes
 from support.scale import scaled
 from support.world import (
     ADDED,
@@ -206,7 +206,7 @@ def test_a_cache_directory_that_cannot_be_written(world: World) -> None:
 
 @pytest.mark.timing
 def test_what_another_process_fetched_is_noticed_within_a_second(world: World) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = quick_processes()
     failures: Strings = context.Queue()
 
     def fetch_elsewhere() -> None:
@@ -283,7 +283,7 @@ def test_six_processes_on_one_cache(world: World) -> None:
 
     Nor do two more processes that only read.
     """
-    context = multiprocessing.get_context("spawn")
+    context = quick_processes()
     failures = context.Queue()
     stop = context.Event()
     seen = [context.Value("i", 0) for _ in range(2)]

@@ -45,6 +45,7 @@ Enforcement
 Faults
 
 - `killing`, `killed_sinks`: processes that are killed at a step, at a moment, or in the middle of a batch.
+- `quick_processes`: processes of `multiprocessing` that have the package imported from the start.
 - `preloaded`: libraries that are loaded before the C library: `no_locks.c`, `wrong_clock.c`.
 - `full_disk`: a disk that refuses from a chosen write on.
 - `sheets`: small spreadsheets, made as their formats require at least.

@@ -1,7 +1,6 @@
 """Processes that are killed at work, as by a power cut or when memory runs out."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from support.quick_processes import quick_processes
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -107,7 +108,7 @@ def spread(steps: int, kills: int) -> list[int]:
 @contextlib.contextmanager
 def nursery(act: Act) -> Iterator[Nursery]:
     """Children are forked from an interpreter of their own, since a fresh one takes longer to start than to sync."""
-    context = multiprocessing.get_context("spawn")
+    context = quick_processes()
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, act), daemon=True)
     process.start()

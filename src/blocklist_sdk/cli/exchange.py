@@ -11,7 +11,7 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED, REFUSED
 from blocklist_sdk.cli.extras import needs_extra
-from blocklist_sdk.cli.inputs import check_input
+from blocklist_sdk.cli.inputs import tls_files
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import OfflinePassphraseFileOption, PassphraseFileOption, PassphraseSource
@@ -219,14 +219,7 @@ def serve(
         from blocklist_sdk.exchange_server.http.request_log import REQUESTS
         from blocklist_sdk.exchange_server.serving import keep_what_is_loaded, raise_open_files, serving_exchange
 
-    from blocklist_sdk.net.server_tls import TlsFiles
-
-    if (tls_cert is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
-        raise InvalidInput("give --tls-cert and --tls-key together; --client-ca needs both")
-    for file in (tls_cert, tls_key, client_ca):
-        if file is not None:
-            check_input(file)
-    tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=client_ca) if tls_cert and tls_key else None
+    tls = tls_files(tls_cert, tls_key, client_ca)
     raise_open_files()
     levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}
     with (

@@ -3,9 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from blocklist_sdk.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from blocklist_sdk.net.server_tls import TlsFiles
 
 
 def input_of(file: Path) -> Path | BinaryIO:
@@ -46,3 +49,23 @@ def check_input(file: Path) -> Path:
         except OSError as error:
             raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
     return file
+
+
+def tls_files(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "TlsFiles | None":
+    """What a server's flags ``--tls-cert``, ``--tls-key`` and ``--client-ca`` say together; None for plain text.
+
+    Raises:
+        InvalidInput: one of them lacks another, or a file cannot be read.
+    """
+    from blocklist_sdk.net.server_tls import TlsFiles
+
+    if (certificate is None) != (key is None):
+        raise InvalidInput("--tls-cert and --tls-key belong together: give both, or neither")
+    if certificate is None or key is None:
+        if client_ca is not None:
+            raise InvalidInput("--client-ca is for TLS: give --tls-cert and --tls-key as well")
+        return None
+    for file in (certificate, key, client_ca):
+        if file is not None:
+            check_input(file)
+    return TlsFiles(certificate=certificate, key=key, client_ca=client_ca)

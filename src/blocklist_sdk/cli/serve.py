@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.inputs import tls_files
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import say, write_line
 from blocklist_sdk.cli.recipient import sync_line
@@ -93,18 +94,11 @@ def serve(
         from blocklist_sdk.lookup_server.settings import PORT, ServeSettings
 
     from blocklist_sdk.cli.watch import duration
-    from blocklist_sdk.net.server_tls import TlsFiles
     from blocklist_sdk.recipient.sync.schedule import interval
 
     if every is not None and not watch:
         raise InvalidInput("--every is the time between syncs: use it with --watch")
-    if (tls_cert is None) != (tls_key is None):
-        raise InvalidInput("--tls-cert and --tls-key belong together: give both, or neither")
-    tls = None
-    if tls_cert is not None and tls_key is not None:
-        tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=client_ca)
-    if client_ca is not None and tls is None:
-        raise InvalidInput("--client-ca is for TLS: give --tls-cert and --tls-key as well")
+    tls = tls_files(tls_cert, tls_key, client_ca)
     asked = ServeSettings(
         host=host,
         port=PORT if port is None and uds is None else port,

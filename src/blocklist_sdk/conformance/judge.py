@@ -94,7 +94,18 @@ def _look_ups(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
 
 
 def _verdict_or_why_not(answer: Mapping[str, Any]) -> str:
-    return f"no number ({answer['invalid']})" if answer.get("invalid") else _verdict(answer)
+    return _either(answer, "blocked", _verdict(answer), "invalid", f"no number ({answer.get('invalid')})")
+
+
+def _either(answer: Mapping[str, Any], one: str, of_one: str, other: str, of_other: str) -> str:
+    """What an item of an answer says, in words; where it says one thing and the other, both."""
+    if _has_both(answer, one, other):
+        return f"{of_one} and {of_other} at once"
+    return of_other if answer.get(other) else of_one
+
+
+def _has_both(answer: Mapping[str, Any], one: str, other: str) -> bool:
+    return answer.get(one) is not None and bool(answer.get(other))
 
 
 def _digest(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
@@ -107,13 +118,19 @@ def _plans(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
     if len(answers) != len(step["asked"]):
         return f"gave {len(answers)} plans for {len(step['asked'])}"
     return _first_few(
-        f"{asked['about']}: answered {given.get('files', given.get('error'))}, expected {_wanted(asked['expect'])}"
+        f"{asked['about']}: answered {_files_or_error(given)}, expected {_wanted(asked['expect'])}"
         for asked, given in zip(step["asked"], answers, strict=True)
         if not _is_plan(asked["expect"], given)
     )
 
 
+def _files_or_error(answer: Mapping[str, Any]) -> str:
+    return _either(answer, "files", str(answer.get("files")), "error", str(answer.get("error")))
+
+
 def _is_plan(expect: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    if _has_both(given, "files", "error"):
+        return False
     return given.get("error") in expect["error"] if "error" in expect else given.get("files") in expect["any_of"]
 
 
@@ -129,12 +146,13 @@ def _numbers(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
         f"{asked['text']!r} in {asked['region']} ({asked['form']}): "
         f"answered {_reading(given)}, expected {_reading(asked)}"
         for asked, given in zip(step["asked"], answers, strict=True)
-        if not _same(given.get("number"), asked.get("number")) or ("invalid" in asked and not given.get("invalid"))
+        if not _same(given.get("number"), asked.get("number"))
+        or bool(asked.get("invalid")) is not bool(given.get("invalid"))
     )
 
 
 def _reading(answer: Mapping[str, Any]) -> str:
-    return str(answer["number"]) if "number" in answer else f"no number ({answer.get('invalid')})"
+    return _either(answer, "number", str(answer.get("number")), "invalid", f"no number ({answer.get('invalid')})")
 
 
 def _first_few(problems: Iterator[str]) -> str | None:

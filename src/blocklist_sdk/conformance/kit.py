@@ -60,7 +60,7 @@ def run_kit(reader: Reader, *, only: Sequence[str] = (), strict: bool = False, j
 
 
 def _run(case: Case, reader: Reader, server: CaseServer, cache: Path) -> CaseResult:
-    about = (case.name, case.group, case.about, case.required, case.required or case.may_be_left_out)
+    about = (case.name, case.group, case.about, case.required, case.may_be_left_out)
     for position, step in enumerate(case.steps, start=1):
         server.layers[case.name] = step.get("layers", [])
         try:

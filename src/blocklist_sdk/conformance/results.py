@@ -18,7 +18,7 @@ class CaseResult:
         group: its group.
         about: what it shows.
         required: whether a reader must pass it.
-        counts: whether the reader does not conform if it fails: it is required, or the reader need not have answered.
+        may_be_left_out: whether the reader could have said that it does not do that.
         outcome: ``passed``, ``failed``, or ``not-offered``: the reader says that it does not do that.
         problem: what was wrong; None if nothing was.
     """
@@ -27,7 +27,7 @@ class CaseResult:
     group: str
     about: str
     required: bool
-    counts: bool
+    may_be_left_out: bool
     outcome: Outcome
     problem: str | None = None
 
@@ -54,7 +54,7 @@ class KitResult:
         return any(case.outcome == "passed" for case in self.cases) and not any(map(self._counts_against, self.cases))
 
     def _counts_against(self, case: CaseResult) -> bool:
-        return case.outcome == "failed" and (case.counts or self._all_count)
+        return case.outcome == "failed" and (case.required or case.may_be_left_out or self._all_count)
 
     @property
     def _all_count(self) -> bool:
@@ -62,13 +62,16 @@ class KitResult:
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
-        fields = ("name", "group", "about", "required", "counts", "outcome", "problem")
+        fields = ("name", "group", "about", "required", "outcome", "problem")
         counts = {outcome: sum(case.outcome == outcome for case in self.cases) for outcome in _WORDS}
         return {
             "passed": self.passed,
             "strict": self.strict,
             "counts": counts,
-            "cases": [{name: getattr(case, name) for name in fields} for case in self.cases],
+            "cases": [
+                {**{name: getattr(case, name) for name in fields}, "counts_against": self._counts_against(case)}
+                for case in self.cases
+            ],
         }
 
     def lines(self) -> Iterator[str]:
@@ -100,8 +103,8 @@ class KitResult:
 
 
 def _lines_of(case: CaseResult) -> Iterator[str]:
-    required = "" if case.required else ", which need not be offered" if case.counts else ", which is not required"
-    yield f"  {_WORDS[case.outcome]}  {case.name}{required if case.outcome == 'failed' else ''}"
+    why = ", which may be left out but not answered wrongly" if case.may_be_left_out else ", which is not required"
+    yield f"  {_WORDS[case.outcome]}  {case.name}{why if case.outcome == 'failed' and not case.required else ''}"
     if case.problem is not None:
         yield f"        {case.about}"
         yield f"        {case.problem}"

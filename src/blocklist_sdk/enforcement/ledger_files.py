@@ -135,6 +135,6 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """
     with reading(path):
         with storage(path), pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+            table = pa.ipc.open_file(source.read_buffer()).read_all()  # as in `map_table`
         about = json.loads(table.schema.metadata[b"about"])
         return table.combine_chunks() if table.column(0).num_chunks > 1 else table, about

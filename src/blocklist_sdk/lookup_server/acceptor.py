@@ -5,10 +5,10 @@ import contextlib
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, Protocol
 
+from blocklist_sdk.lookup_server.seldom import Seldom
 from blocklist_sdk.net.listening import NO_FILES, NO_FILES_PAUSE_S
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -20,8 +20,6 @@ _WAIT_S: Final = 0.002
 
 HANDSHAKES_MAX: Final = 128
 """Most TLS handshakes under way at one address; one that comes after that takes the place of the oldest."""
-
-_SAY_EVERY_S: Final = 60.0
 
 
 class OpenDoor(Protocol):
@@ -69,14 +67,14 @@ def accepting(
     """
     tasks: dict[asyncio.Task[None], None] = {}  # the oldest first
     is_open, has_waited = True, False
-    said_at = -_SAY_EVERY_S
+    no_files = Seldom()
 
     def listen() -> None:
         if is_open:
             loop.add_reader(listener, accept)
 
     def accept() -> None:
-        nonlocal has_waited, said_at
+        nonlocal has_waited
         if not has_waited and is_ahead():
             has_waited = True
             loop.remove_reader(listener)
@@ -89,8 +87,7 @@ def accepting(
             return  # another worker was quicker
         except OSError as error:
             if error.errno in NO_FILES:
-                if time.monotonic() - said_at >= _SAY_EVERY_S:
-                    said_at = time.monotonic()
+                if no_files.is_due():
                     log.error("no more connections can be taken: %s", error.strerror)
                 loop.remove_reader(listener)
                 loop.call_later(NO_FILES_PAUSE_S, listen)

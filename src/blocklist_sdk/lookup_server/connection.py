@@ -20,6 +20,7 @@ from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.messages import Request, Response, problem_response
 from blocklist_sdk.lookup_server.problems import FAULT, Problem
 from blocklist_sdk.lookup_server.routes import Routes
+from blocklist_sdk.lookup_server.seldom import Seldom
 
 HEAD_BYTES_MAX: Final = 16_384
 """Longest head of a request."""
@@ -57,8 +58,6 @@ _CHUNK_LINE_BYTES: Final = 32
 _UNREAD_BYTES_MAX: Final = 1 << 16
 """How much may wait for a client to read it before no more requests of that connection are read."""
 
-_SAY_EVERY_S: Final = 60.0
-
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP: Final = b"Connection: keep-alive\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -85,7 +84,7 @@ class Connections:
         """
         self.routes: Routes = routes
         self._limit = limit
-        self._refused_at = -_SAY_EVERY_S
+        self._full = Seldom()
         self.open: set[HttpConnection] = set()
         self.is_draining: bool = False
         self.date: bytes = b""
@@ -110,8 +109,7 @@ class Connections:
             oldest.abort()
             return True
         counters.connection_refused()
-        if time.monotonic() - self._refused_at >= _SAY_EVERY_S:
-            self._refused_at = time.monotonic()
+        if self._full.is_due():
             log.warning("connections are refused: %d are open, and all of them busy", len(self.open))
         return False
 

@@ -79,7 +79,7 @@ class DoorCounters:
         self._cells[self._open] += change
 
     def connection_refused(self) -> None:
-        """Count a connection that was hung up on, since all were busy that may be open."""
+        """Count a connection that was refused, since as many were open as may be, and none could give way."""
         self._cells[self._refused] += 1
 
 
@@ -144,7 +144,7 @@ class Counters:
             yield door, self._sum(_OPEN + d)
 
     def refused_connections(self) -> Iterator[tuple[Door, int]]:
-        """How many connections were refused at which door, since all were busy that may be open."""
+        """How many connections were refused at which door, since as many were open as may be."""
         for door, d in _DOOR.items():
             yield door, self._sum(_REFUSED + d)
 

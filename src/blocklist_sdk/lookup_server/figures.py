@@ -20,7 +20,7 @@ HELP: Final = {
     "lookup_connections": ("gauge", "Open connections, by door."),
     "lookup_refused_connections_total": (
         "counter",
-        "Connections that were refused since all that may be open were busy, by door.",
+        "Connections that were refused since as many were open as may be, and none could give way, by door.",
     ),
     "lookup_seconds": ("histogram", "Time from a request's last byte to its answer, by door."),
     "lookup_workers": ("gauge", "Processes that answer."),

@@ -18,6 +18,7 @@ from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.questions import NUMBERS_MAX
 from blocklist_sdk.lookup_server.resp import ProtocolVersion, Request
+from blocklist_sdk.lookup_server.seldom import Seldom
 from blocklist_sdk.recipient.cache.kinds import Found
 from blocklist_sdk.records import SCOPES, Scope, Status
 
@@ -43,9 +44,6 @@ Reply = bytes | Iterator[bytes | None]
 
 _AT_A_TIME: Final = 16
 """How many numbers are read before others may have their turn; some take a tenth of a millisecond each."""
-
-_REPORT_EVERY_S: Final = 60.0
-"""How often the log says that the list cannot be read, seconds."""
 
 _REPLIES: Final[dict[ProtocolVersion, dict[Found, bytes]]] = {
     version: {"block": resp.text("block"), "advisory": resp.text("advisory"), "": resp.nil(version)}
@@ -123,7 +121,7 @@ class RedisDoor:
     clients: int = 0
     started: float = field(default_factory=time.monotonic)
     next_id: int = 1
-    _next_report: float = 0.0
+    _unreadable: Seldom = field(default_factory=Seldom)
 
     def error_reply(self, error: BlocklistError, *, place: str = "") -> bytes:
         """The error of a question, with a code that programs can tell apart. Never a number.
@@ -140,9 +138,7 @@ class RedisDoor:
             return resp.error(f"NOTSYNCED {error}")
         if isinstance(error, Stale):
             return resp.error(f"STALE {error}")
-        now = time.monotonic()
-        if now >= self._next_report:
-            self._next_report = now + _REPORT_EVERY_S
+        if self._unreadable.is_due():
             log.error("the list cannot be read: %s", error)
         return resp.error("ERR the list cannot be read now: the log of the look-up server says why")
 

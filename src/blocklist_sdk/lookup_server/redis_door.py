@@ -5,6 +5,7 @@ asks faster than it reads, no more of it is read until it has; and no client kee
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -15,6 +16,9 @@ from blocklist_sdk.lookup_server.answers import Answers
 from blocklist_sdk.lookup_server.counters import DoorCounters
 from blocklist_sdk.lookup_server.redis_commands import Conversation, RedisDoor
 from blocklist_sdk.lookup_server.resp import RequestReader, plain_keys
+from blocklist_sdk.lookup_server.seldom import Seldom
+
+log: logging.Logger = logging.getLogger(__name__)
 
 REQUEST_S: Final = 10.0
 """How long a request may take from its first byte to its last, seconds; and how long a client may take to show the
@@ -36,6 +40,8 @@ _TURN_BYTES: Final = 1 << 16
 _TURN_S: Final = 0.002
 """After replies of so many bytes, or so many seconds, other connections have their turn: to say why a text is no number
 takes a hundred times as long as to look one up."""
+
+_FAULT: Final = resp.error("ERR internal error: a fault of this server; its log on standard error has more")
 
 
 class RedisConnections:
@@ -61,6 +67,7 @@ class RedisConnections:
             port: where they connect.
         """
         self._limit = limit
+        self._full = Seldom()
         shown = None if token is None else token.encode()
         self.door: RedisDoor = RedisDoor(answers, counters, shown, version("blocklist-sdk"), port)
         self.open: set[RedisConnection] = set()
@@ -76,6 +83,8 @@ class RedisConnections:
         if len(self.open) >= self._limit:
             if not self.strangers:
                 self.door.counters.connection_refused()
+                if self._full.is_due():
+                    log.warning("connections of the Redis door are refused: %d are open", len(self.open))
                 return False
             next(iter(self.strangers)).abort()
         self.open.add(connection)
@@ -165,8 +174,12 @@ class RedisConnection(asyncio.Protocol):
         """Answer the requests that end in what has come."""
         self._has_read = True
         if self._is_quick:
-            keys = plain_keys(data)
-            replies = self._talk.plain_replies(keys) if keys and len(keys) <= _QUICK_KEYS_MAX else None
+            try:
+                keys = plain_keys(data)
+                replies = self._talk.plain_replies(keys) if keys and len(keys) <= _QUICK_KEYS_MAX else None
+            except Exception:
+                log.debug("the Redis door: asked once more, step by step", exc_info=True)
+                replies = None
             if replies is not None:
                 self._write(replies)
                 return
@@ -201,17 +214,23 @@ class RedisConnection(asyncio.Protocol):
         size, is_turn_over = 0, False
         turn_ends = time.perf_counter() + _TURN_S
         while not talk.is_over:
-            if self._work is None:
-                request = reader.next()
-                if request is None:
-                    break
-                reply = talk.reply(request)
-                if not isinstance(reply, bytes):
-                    self._work = reply
-                    continue
-                part: bytes | None = reply
-            else:
-                part = next(self._work)
+            try:
+                if self._work is None:
+                    request = reader.next()
+                    if request is None:
+                        break
+                    reply = talk.reply(request)
+                    if not isinstance(reply, bytes):
+                        self._work = reply
+                        continue
+                    part: bytes | None = reply
+                else:
+                    part = next(self._work)
+            except Exception as error:
+                # A client takes replies by their order, so none may come after one that is missing.
+                log.error("the Redis door: internal error: unexpected %s", type(error).__name__)
+                log.debug("the Redis door: internal error", exc_info=True)  # with its text, which may contain a number
+                part, talk.is_over = _FAULT, True
             if part is not None:
                 self._work = None
                 replies.append(part)

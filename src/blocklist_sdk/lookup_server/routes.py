@@ -4,7 +4,6 @@ import functools
 import hmac
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -35,6 +34,7 @@ from blocklist_sdk.lookup_server.questions import (
     verdict_or_error,
 )
 from blocklist_sdk.lookup_server.readiness import described, readiness
+from blocklist_sdk.lookup_server.seldom import Seldom
 from blocklist_sdk.net.addresses import is_loopback
 
 if TYPE_CHECKING:
@@ -46,9 +46,6 @@ _AT_A_TIME: Final = 64
 """How many numbers of a list in JSON are answered before other clients have their turn: about a millisecond's work."""
 
 _PORT_AFTER_HOST: Final = re.compile(r":[0-9]*\Z")
-
-_REPORT_EVERY_S: Final = 60.0
-"""How often the log says that the list cannot be read, seconds."""
 
 Work = Response | Iterator[Response | None]
 """A response; or what makes one in steps, the response last, so that other clients are not kept waiting."""
@@ -79,8 +76,7 @@ class Routes:
             token: what clients must show; None if they need not.
             needs_certificate: whether clients must have shown a certificate.
             require_fresh: whether a list past its expiry makes the service not ready.
-            own_name: where it answers whoever is on this machine: by which name, besides those of loopback. None lets
-                every name pass.
+            own_name: what `--host` says, if a request must name this machine; None if any Host passes.
         """
         self._answers = answers
         self._counters = counters
@@ -89,7 +85,7 @@ class Routes:
         self._require_fresh = require_fresh
         self._own_name = own_name
         self._openapi = b""
-        self._next_report = 0.0
+        self._unreadable = Seldom()
         self._of_one: dict[str, Route] = {"GET": self._verdict}
         self._routes: dict[str, dict[str, Route]] = {
             VERDICTS: {"POST": self._verdicts},
@@ -112,8 +108,8 @@ class Routes:
             # A web page whose name leads to this machine lets the browser ask here as if here were its own server.
             return Problem(
                 "misdirected",
-                "this service answers this machine alone, as localhost or by its loopback address: ask by one of them, "
-                "or have the service want a token, with --token-file",
+                "the Host header must be localhost, a loopback address or the address of --host: ask by one of them; "
+                "behind a proxy, have it send Host: localhost; or start the service with --token-file",
             )
         if self._needs_certificate and not (is_trusted or has_certificate or request.path in OPEN):
             detail = "connect with a certificate that one of the authorities of this server's clients has signed"
@@ -168,9 +164,7 @@ class Routes:
             return problem_response(FAULT)
 
     def _report(self, error: BlocklistError) -> None:
-        now = time.monotonic()
-        if now >= self._next_report:
-            self._next_report = now + _REPORT_EVERY_S
+        if self._unreadable.is_due():
             log.error("the list cannot be read: %s", error)
 
     def template(self, path: str) -> str:
@@ -286,7 +280,7 @@ def _reading(method: str) -> str:
 @functools.lru_cache(64)
 def _is_here(host: str, own_name: str) -> bool:
     """Whether the host that a request names, if it does, is this machine."""
-    name = _PORT_AFTER_HOST.sub("", host).strip("[]").lower()
+    name = _PORT_AFTER_HOST.sub("", host).strip("[]").removesuffix(".").lower()
     return not name or name == own_name.lower() or is_loopback(name)
 
 

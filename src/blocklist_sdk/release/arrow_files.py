@@ -35,7 +35,8 @@ def write_table(table: pa.Table, path: Path, *, is_flushed: bool = True) -> None
 def map_table(path: Path) -> pa.Table:
     """Map a table into memory."""
     with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
+        # From one buffer, since Arrow has another thread read what it takes for a file: that takes twice as long.
+        return pa.ipc.open_file(source.read_buffer()).read_all()
 
 
 class ColumnFile:

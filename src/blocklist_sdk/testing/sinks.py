@@ -461,12 +461,15 @@ def _applied_in_one_transaction(probe: _Probe) -> None:
     with probe.opened() as sink, probe.opened() as onlooker:
         if not (isinstance(onlooker, TransactionalSink) and isinstance(onlooker, ReadableSink)):
             return
-        over = threading.Event()
+        over, compared = threading.Event(), threading.Event()
         failed: list[BaseException] = []
 
         def run() -> None:
+            batches, end = 0, time.monotonic() + _PATIENCE_S
             try:
-                for _ in range(_WATCHED_BATCHES):
+                # At least one look must have fallen between two batches.
+                while batches < _WATCHED_BATCHES or not (compared.is_set() or time.monotonic() >= end):
+                    batches += 1
                     # Each batch has another scope than the one before, so that they can be distinguished.
                     scope = scopes[probe.number % len(scopes)]
                     probe.apply(sink, "block", [Item(number, scope=scope) for number in numbers])
@@ -488,10 +491,12 @@ def _applied_in_one_transaction(probe: _Probe) -> None:
                         seen == {wanted},
                         f"`applied` returned {before} while the sink held another batch: store both in one transaction",
                     )
+                    compared.set()
         finally:
             thread.join()
     if failed:
         raise failed[0]
+    _require(compared.is_set(), "`applied` never returned the same number twice, so nothing could be compared")
 
 
 # The contract

@@ -75,7 +75,7 @@ def said(rows: list[Row], now_ms: int, scope: str | None) -> tuple[str | None, s
     return ("block" if blocks else "advisory"), first.category
 
 
-@settings(max_examples=scaled(40, long=100))
+@settings(max_examples=scaled(15, long=100))
 @given(st.data())
 def test_chains_of_small_lists(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     directory = tmp_path_factory.mktemp("generations")

@@ -20,6 +20,7 @@ from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_stat
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from support.quick_processes import quick_processes
 from support.scale import scaled
 from support.strategies import to_plain
 from support.world import make_world
@@ -188,7 +189,7 @@ def hold(directory: Path, held: "multiprocessing.synchronize.Event", done: "mult
 
 
 def test_one_process_at_a_time(store: Store) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = quick_processes()
     held, done = context.Event(), context.Event()
     other = context.Process(target=hold, args=(store.directory, held, done))
     other.start()
@@ -221,7 +222,7 @@ def test_state_survives_and_heals(tmp_path: Path) -> None:
     assert load_state(path) == SyncState()
 
 
-TURNS = scaled(40, long=120)
+TURNS = scaled(20, long=120)
 
 FLIPS = """
 import random, shutil, sys
