@@ -4,10 +4,12 @@
 #     blocklist serve --uds /run/blocklist/lookups.sock
 #     ask_service.sh /run/blocklist/lookups.sock voice < numbers.txt
 #
-# The scope may be left out: then every entry counts. It needs curl only. A number without an answer within a second is let through, and said on standard error.
+# The scope may be left out: then every entry counts. It needs curl only. A number without an answer within a second is
+# let through, and said on standard error; then the script ends with 1.
 set -eu
 socket=${1:?give the path of the socket}
 query=${2:+?scope=$2}
+status=0
 
 # The last line may lack its newline: read fails there, and has read it all the same.
 while read -r number || [ -n "$number" ]; do
@@ -20,5 +22,7 @@ while read -r number || [ -n "$number" ]; do
         esac
     else
         echo "no answer about one number: it is let through" >&2
+        status=1
     fi
 done
+exit $status

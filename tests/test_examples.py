@@ -156,7 +156,9 @@ def test_a_shell_asks_a_service(tmp_path: Path) -> None:
     with serving(published.settings(), tmp_path / "log", "--uds", str(path), port=None):
         command = ["sh", str(FOLDER / "ask_service.sh"), str(path), "voice"]
         text = "\n".join(lines).encode()  # the last line has no newline
-        ran = subprocess.run(command, input=text, capture_output=True, timeout=PATIENCE_S, check=True)
+        ran = subprocess.run(command, input=text, capture_output=True, timeout=PATIENCE_S, check=False)
+        fine = subprocess.run(command, input=VOICE_ONLY.encode(), capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (ran.returncode, fine.returncode, fine.stderr) == (1, 0, b"")
     assert ran.stdout.decode().split("\n") == [*blocked, ""]
     assert [blocked[0], blocked[1], blocked[-1]] == [VOICE_ONLY, "0812 3456 0042", VOICE_ONLY]
     assert ran.stderr.count(b"no answer about one number: it is let through") == unanswered
