@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,9 @@ from blocklist_sdk import NotSynced, StorageFailed, times
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.recipient import upkeep as module
 from blocklist_sdk.recipient.blocklist import internals_of
+from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.state import Scrub, load_state, save_state
+from blocklist_sdk.recipient.sync.scrub import read_pieces
 from blocklist_sdk.records import UpkeepResult
 from blocklist_sdk.release import stored
 from support.command_line import run
@@ -128,6 +131,23 @@ def test_damage_is_noted_for_the_next_sync(world: World, long_lists: None) -> No
         assert recipient.status().damaged
         assert recipient.sync().kind == "snapshot"
         assert not recipient.status().damaged
+
+
+def test_damage_that_another_found_meanwhile_is_not_forgotten(
+    synced: Recipient, long_lists: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_pass(synced, ago=timedelta(hours=12))
+    upkeep = internals_of(synced).upkeep.upkeep
+
+    def found_meanwhile(generation: Generation, *arguments: Any, **options: Any) -> Scrub:
+        read = read_pieces(generation, *arguments, **options)
+        upkeep.note_damage(generation)  # as a run of enforcement does
+        return read
+
+    monkeypatch.setattr(module, "read_pieces", found_meanwhile)
+    assert upkeep.run() == UpkeepResult(FEED)
+    assert scrub_of(synced).damaged == in_force(synced)
+    assert synced.sync().kind == "snapshot"
 
 
 def test_damage_that_all_releases_share_is_said_and_healed(world: World) -> None:

@@ -122,8 +122,9 @@ class Upkeep:
 
         def noted(state: SyncState) -> SyncState:
             if state.scrub not in (None, before):
-                # A sync has read on meanwhile; only what it cannot know is added.
-                return replace(state, scrub=replace(state.scrub or before, damaged=after.damaged))
+                # A sync has read on meanwhile, or something else has found damage; only what they cannot know is added.
+                known = state.scrub or before
+                return replace(state, scrub=replace(known, damaged=after.damaged or known.damaged))
             return replace(state, scrub=after)
 
         self._change(noted)
