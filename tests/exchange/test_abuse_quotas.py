@@ -183,6 +183,10 @@ def test_a_page_takes_as_many_queries_as_a_row(talk: Talk) -> None:
         # A minute that begins takes a part of the quota, and accounts are read once a second.
         return sum("FROM accounts" not in each and "budgets" not in each for each in seen)
 
+    def least(who: str, path: str) -> int:
+        # What the exchange does now and then, whoever asks, may fall into one of them.
+        return min(queries(who, path) for _ in range(3))
+
     case = talk.listed()
     number = f"+{talk.case(case)['number']}"
     paths = (("web", "/v1/reports"), ("web", "/v1/appeals"), ("anna", "/v1/appeals"), ("anna", "/v1/cases"))
@@ -194,13 +198,13 @@ def test_a_page_takes_as_many_queries_as_a_row(talk: Talk) -> None:
     talk.make("anna", "/v1/appeals/1/answer", {"grant": True, "reason": "yes"})
     for who, path in paths:  # the first request takes a part of the quota
         talk.read(who, path)
-    few = [queries(who, path) for who, path in paths]
+    few = [least(who, path) for who, path in paths]
     talk.make("web", "/v1/reports/bulk", bulk(talk, 30))
     for place in range(3):
         number = f"+{talk.case(talk.listed())['number']}"
         appeal(place)
         talk.make("anna", f"/v1/appeals/{place + 2}/answer", {"grant": True, "reason": "yes"})
-    assert [queries(who, path) for who, path in paths] == few
+    assert [least(who, path) for who, path in paths] == few
 
 
 # Uploads
