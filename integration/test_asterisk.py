@@ -49,7 +49,7 @@ def unchecked(gateway: Asterisk) -> list[str]:
 
 @pytest.fixture
 def answered(gateway: Asterisk) -> Iterator[Asterisk]:
-    """The gateway, in a test in which each question is answered: nobody is let through for want of an answer."""
+    """The gateway, in a test in which each question is answered: no caller is let through for want of an answer."""
     before = unchecked(gateway)
     yield gateway
     assert unchecked(gateway) == before

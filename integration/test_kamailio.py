@@ -46,7 +46,7 @@ def gateway(asked: Service, hop: NextHop, module_folder: Path) -> Iterator[Kamai
 
 @pytest.fixture
 def answered(gateway: Kamailio) -> Iterator[Kamailio]:
-    """The gateway, in a test in which each question is answered: nobody is let through for want of an answer."""
+    """The gateway, in a test in which each question is answered: no caller is let through for want of an answer."""
     before = gateway.statistic("blocklist_unchecked")
     yield gateway
     assert gateway.statistic("blocklist_unchecked") == before

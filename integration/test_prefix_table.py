@@ -100,7 +100,7 @@ def answers(port: int) -> bool:
 
 
 def status(port: int, user: str) -> int:
-    """How a message is answered: a call that is accepted would need somebody who takes it."""
+    """How a message is answered: a call that is accepted would need another end that takes it."""
     with caller(port) as client:
         return client.call(f"sip:{user}@trunk.example", method="MESSAGE").status
 

@@ -19,7 +19,8 @@ class ExportResult:
         serial: the release's serial.
         as_of: when the release was published.
         expires: when its signatures expire; None if that is not known.
-        stale: whether that was past at the moment at which the numbers block. Nobody says then that they still do.
+        stale: whether that was past at the moment at which the numbers block. After it, no signature says that they
+            still do.
         output_format: the format.
         scope: only entries with this scope count; None if all do.
         at: the moment at which the numbers block, UTC.
